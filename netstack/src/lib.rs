@@ -1,0 +1,19 @@
+//! Packets and what is needed to understand, hold and carry them.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`time`] | [`Instant`]: microseconds since the run's epoch; no clock is read here |
+//! | [`packet`] | one IP packet, possibly a super-packet, with its offload state |
+//! | [`wire`] | addresses, checked header views, checksums, the packet line |
+//! | [`wheel`] | deadlines, in a hierarchical timer wheel |
+//! | [`tcp`] | a user-space TCP endpoint: one smoltcp socket a connection |
+//! | [`dev`] | TUN, namespaces, captures, memory: the only code that does I/O on packets |
+//!
+//! Everything outside [`dev`] is a function of its arguments: packets, time and a seed.
+
+pub mod packet;
+pub mod time;
+pub mod wire;
+
+pub use packet::{LegId, Packet};
+pub use time::Instant;

@@ -1,0 +1,322 @@
+//! One check of a whole packet, and what was learnt from it.
+
+use etherparse::{IpNumber, Ipv4Slice, Ipv6Slice, LenSource};
+
+use super::address::{Address, Family, Protocol, Tuple};
+use super::fields::{Icmp, Tcp, TcpFlags, icmp_field, tcp_field, udp_field};
+use super::{Udp, checksum};
+use crate::packet::{Checksum, GsoKind, Packet};
+
+/// Protocol number of `ICMPv4`.
+pub const ICMPV4: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+/// Protocol number of `ICMPv6`.
+pub const ICMPV6: u8 = 58;
+
+/// Offset of the TTL in an IPv4 header.
+pub const V4_TTL: usize = 8;
+/// Offset of the header checksum in an IPv4 header.
+pub const V4_CHECKSUM: usize = 10;
+/// Offset of the hop limit in an IPv6 header.
+pub const V6_HOP_LIMIT: usize = 7;
+
+/// Why a packet cannot be understood. Each is the name of a drop, never an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// The IP version is neither 4 nor 6.
+    IpVersion,
+    /// Fewer bytes than the headers need.
+    Truncated,
+    /// IHL below 5, or a header longer than the packet.
+    IpHeaderLength,
+    /// The length field reaches beyond the bytes that came, or not even over its own header.
+    IpTotalLength,
+    /// The sum over the IPv4 header is wrong (RFC 1812 section 5.2.2).
+    IpChecksum,
+    /// An IPv6 extension header that does not fit, or a hop-by-hop header that is not first.
+    ExtensionHeader,
+    /// An IPv6 packet with an IPv4-mapped address (RFC 4291 section 2.5.5.2 keeps them off wires).
+    MappedAddress,
+    /// A TCP header shorter than 20 bytes or longer than the segment.
+    TcpHeader,
+    /// A UDP header that does not fit, or whose length is not that of the datagram.
+    UdpLength,
+    /// An ICMP message of fewer than eight bytes.
+    IcmpLength,
+    /// The offloaded checksum starts or lies elsewhere than the transport header says.
+    ChecksumOffload,
+    /// The segmentation kind is not that of the packet's protocol and family.
+    GsoKind,
+}
+
+impl Malformed {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 12] = [
+        Self::IpVersion,
+        Self::Truncated,
+        Self::IpHeaderLength,
+        Self::IpTotalLength,
+        Self::IpChecksum,
+        Self::ExtensionHeader,
+        Self::MappedAddress,
+        Self::TcpHeader,
+        Self::UdpLength,
+        Self::IcmpLength,
+        Self::ChecksumOffload,
+        Self::GsoKind,
+    ];
+}
+
+/// What follows the IP headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP segment.
+    Tcp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Control bits.
+        flags: TcpFlags,
+    },
+    /// A UDP datagram.
+    Udp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+    },
+    /// An echo request or reply.
+    Echo {
+        /// Identifier.
+        id: u16,
+        /// True for a request.
+        request: bool,
+    },
+    /// An ICMP error: it quotes the packet that it is about (behind eight bytes of its own).
+    IcmpError,
+    /// Any other ICMP message, neighbour discovery among them.
+    IcmpOther,
+    /// A fragment, first or not; its transport header is not looked at.
+    Fragment,
+    /// A protocol that balun does not track.
+    Other,
+}
+
+/// A packet that was checked: every length in it fits.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers {
+    /// IP version.
+    pub family: Family,
+    /// The protocol behind the last extension header.
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Source address.
+    pub src: Address,
+    /// Destination address.
+    pub dst: Address,
+    /// The transport header.
+    pub transport: Transport,
+    l4: u16,
+    total_len: u32,
+}
+
+impl Headers {
+    /// Checks `packet`: IP header, its checksum, extension headers, transport header, and that the
+    /// offload state agrees with them.
+    ///
+    /// Transport checksums are not verified: translation is incremental, so a wrong one stays wrong
+    /// and the receiver finds it ([`checksum::verify_transport`] is for who ends a connection).
+    ///
+    /// # Errors
+    /// The first [`Malformed`] found, outermost header first.
+    pub fn parse(packet: &Packet) -> Result<Self, Malformed> {
+        let headers = Self::parse_bytes(packet.data(), packet.offload.gso.is_some())?;
+        headers.check_offload(packet)?;
+        Ok(headers)
+    }
+
+    /// [`parse`](Self::parse) of bare bytes with a complete checksum.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_bytes(data: &[u8], gso: bool) -> Result<Self, Malformed> {
+        let mut headers = match data.first().map(|b| b >> 4) {
+            None => return Err(Malformed::Truncated),
+            Some(4) => Self::parse_v4(data)?,
+            Some(6) => Self::parse_v6(data)?,
+            Some(_) => return Err(Malformed::IpVersion),
+        };
+        if headers.transport != Transport::Fragment {
+            headers.transport = headers.parse_transport(&data[headers.l4()..headers.total_len()], gso)?;
+        }
+        Ok(headers)
+    }
+
+    /// Offset of the transport header.
+    pub const fn l4(&self) -> usize {
+        self.l4 as usize
+    }
+
+    /// Length of the packet by its IP header; no more than the bytes that came.
+    pub const fn total_len(&self) -> usize {
+        self.total_len as usize
+    }
+
+    /// The tuple, if this is a packet that can belong to a flow by itself.
+    pub fn tuple(&self) -> Option<Tuple> {
+        let (protocol, src_port, dst_port) = match self.transport {
+            Transport::Tcp { src_port, dst_port, .. } => (Protocol::Tcp, src_port, dst_port),
+            Transport::Udp { src_port, dst_port } => (Protocol::Udp, src_port, dst_port),
+            Transport::Echo { id, .. } => (Protocol::Icmp, id, id),
+            _ => return None,
+        };
+        Some(Tuple { protocol, src: self.src, dst: self.dst, src_port, dst_port })
+    }
+
+    fn parse_v4(data: &[u8]) -> Result<Self, Malformed> {
+        use etherparse::err::ipv4::{HeaderError, SliceError};
+        let slice = Ipv4Slice::from_slice(data).map_err(|e| match e {
+            SliceError::Header(HeaderError::HeaderLengthSmallerThanHeader { .. }) => {
+                Malformed::IpHeaderLength
+            }
+            SliceError::Header(HeaderError::UnexpectedVersion { .. }) => Malformed::IpVersion,
+            SliceError::Exts(_) => Malformed::ExtensionHeader,
+            SliceError::Len(_) => v4_length_error(data),
+        })?;
+        let header = slice.header();
+        let payload = slice.payload();
+        if checksum::sum(header.slice()) != 0xffff {
+            return Err(Malformed::IpChecksum);
+        }
+        let total_len = usize::from(header.total_len());
+        Ok(Self {
+            family: Family::V4,
+            // With an authentication header in between there is nothing that may be translated.
+            protocol: header.protocol().0,
+            ttl: header.ttl(),
+            src: Address::from_v4(header.source()),
+            dst: Address::from_v4(header.destination()),
+            transport: if payload.fragmented { Transport::Fragment } else { Transport::Other },
+            l4: header.slice().len() as u16,
+            total_len: total_len as u32,
+        })
+    }
+
+    fn parse_v6(data: &[u8]) -> Result<Self, Malformed> {
+        use etherparse::err::ipv6::SliceError;
+        let slice = Ipv6Slice::from_slice(data).map_err(|e| match e {
+            SliceError::Header(_) => Malformed::IpVersion,
+            SliceError::Exts(_) => Malformed::ExtensionHeader,
+            SliceError::Len(_) => v6_length_error(data),
+        })?;
+        let header = slice.header();
+        let payload = slice.payload();
+        let total_len = match payload.len_source {
+            // A payload length of zero stands for "see the jumbo option", which nothing sends here.
+            LenSource::Slice => return Err(Malformed::IpTotalLength),
+            _ => usize::from(header.payload_length()) + 40,
+        };
+        let (src, dst) = (Address::from_v6(header.source()), Address::from_v6(header.destination()));
+        if src.is_v4() || dst.is_v4() {
+            return Err(Malformed::MappedAddress);
+        }
+        let l4 = total_len - payload.payload.len();
+        Ok(Self {
+            family: Family::V6,
+            protocol: payload.ip_number.0,
+            ttl: header.hop_limit(),
+            src,
+            dst,
+            transport: if payload.fragmented { Transport::Fragment } else { Transport::Other },
+            l4: u16::try_from(l4).map_err(|_| Malformed::ExtensionHeader)?,
+            total_len: total_len as u32,
+        })
+    }
+
+    fn parse_transport(&self, segment: &[u8], gso: bool) -> Result<Transport, Malformed> {
+        match (self.protocol, self.family) {
+            (TCP, _) => {
+                let tcp = Tcp::new_checked(segment).ok_or(Malformed::TcpHeader)?;
+                let (src_port, dst_port) = (tcp.src_port(), tcp.dst_port());
+                Ok(Transport::Tcp { src_port, dst_port, flags: tcp.flags() })
+            }
+            (UDP, _) => {
+                let udp = Udp::new_checked(segment).ok_or(Malformed::UdpLength)?;
+                let length = usize::from(udp.length());
+                // A super-packet of datagrams carries the length of all or of one, by kernel.
+                if !gso && length != segment.len() || length < udp_field::LEN {
+                    return Err(Malformed::UdpLength);
+                }
+                Ok(Transport::Udp { src_port: udp.src_port(), dst_port: udp.dst_port() })
+            }
+            (ICMPV4, Family::V4) | (ICMPV6, Family::V6) => {
+                let icmp = Icmp::new_checked(segment).ok_or(Malformed::IcmpLength)?;
+                Ok(classify_icmp(self.family, &icmp))
+            }
+            _ => Ok(Transport::Other),
+        }
+    }
+
+    fn check_offload(&self, packet: &Packet) -> Result<(), Malformed> {
+        if let Checksum::Partial { start, offset } = packet.offload.checksum {
+            let field = match self.transport {
+                Transport::Tcp { .. } => tcp_field::CHECKSUM.start,
+                Transport::Udp { .. } => udp_field::CHECKSUM.start,
+                _ if self.protocol == ICMPV6 => icmp_field::CHECKSUM.start,
+                _ => return Err(Malformed::ChecksumOffload),
+            };
+            if start != self.l4 || usize::from(offset) != field {
+                return Err(Malformed::ChecksumOffload);
+            }
+        }
+        let Some(gso) = packet.offload.gso else { return Ok(()) };
+        let fits = match gso.kind {
+            GsoKind::TcpV4 => self.protocol == TCP && self.family == Family::V4,
+            GsoKind::TcpV6 => self.protocol == TCP && self.family == Family::V6,
+            GsoKind::Udp => self.protocol == UDP,
+        };
+        if fits && self.transport != Transport::Fragment { Ok(()) } else { Err(Malformed::GsoKind) }
+    }
+}
+
+/// etherparse reports one length error for several lies; tell them apart for the drop reason.
+fn v4_length_error(data: &[u8]) -> Malformed {
+    let Some(fixed) = data.first_chunk::<20>() else { return Malformed::Truncated };
+    let header = usize::from(fixed[0] & 0xf) * 4;
+    let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    match () {
+        () if header > data.len() => Malformed::IpHeaderLength,
+        () if total < header || total > data.len() => Malformed::IpTotalLength,
+        () => Malformed::ExtensionHeader,
+    }
+}
+
+fn v6_length_error(data: &[u8]) -> Malformed {
+    let Some(fixed) = data.first_chunk::<40>() else { return Malformed::Truncated };
+    let total = usize::from(u16::from_be_bytes([fixed[4], fixed[5]])) + 40;
+    if total > data.len() { Malformed::IpTotalLength } else { Malformed::ExtensionHeader }
+}
+
+fn classify_icmp<B: AsRef<[u8]>>(family: Family, icmp: &Icmp<B>) -> Transport {
+    let (request, reply) = match family {
+        Family::V4 => (8, 0),
+        Family::V6 => (128, 129),
+    };
+    match (family, icmp.kind()) {
+        (_, kind) if kind == request || kind == reply => {
+            Transport::Echo { id: icmp.id(), request: kind == request }
+        }
+        // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
+        (Family::V4, 3 | 4 | 5 | 11 | 12) => Transport::IcmpError,
+        // RFC 4443 section 2.1: error messages have a zero in the high-order bit of the type.
+        (Family::V6, 0..=127) => Transport::IcmpError,
+        _ => Transport::IcmpOther,
+    }
+}
+
+const _: () = assert!(IpNumber::TCP.0 == TCP && IpNumber::IPV6_ICMP.0 == ICMPV6);

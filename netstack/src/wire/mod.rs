@@ -1,0 +1,13 @@
+//! Addresses, checked header views and checksums.
+//!
+//! [`Headers::parse`] checks a packet once; after that every offset it reports lies inside the packet
+//! and [`Tcp`], [`Udp`] and [`Icmp`] read and write fields there without failing.
+
+pub mod address;
+pub mod checksum;
+pub mod fields;
+pub mod headers;
+
+pub use address::{Address, Family, Protocol, Tuple};
+pub use fields::{Icmp, Tcp, TcpFlags, TcpOption, TcpOptions, Udp};
+pub use headers::{Headers, Malformed, Transport};
