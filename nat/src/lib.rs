@@ -1,1 +1,53 @@
-//! x
+//! The packet path: which service a packet belongs to, which backend serves it, and how its headers
+//! are rewritten. A pure function of packets, time and a seed: no I/O, no clock, no randomness of its
+//! own.
+//!
+//! ```text
+//!  packet ─► parse ─► flow known? ─yes─► rewrite, track ─────────────► Forward
+//!                        │no                      └ flow ends here ──► Divert
+//!                        ├─ a service listens ─► schedule, map, new flow
+//!                        ├─ ours, no service ──► echo reply, RST, unreachable ─► Reply, Reject
+//!                        ├─ someone else's ────► route ──────────────► Forward
+//!                        └─ none of these ─────► counted ────────────► Drop
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`engine`] | [`Engine`]: the path drawn above |
+//! | [`balancer`] | [`Balancer`]: the engine and what ends diverted flows, driven as one |
+//! | [`flow`] | tracked connections: keys, states, expiry, eviction |
+//! | [`pool`], [`schedule`] | backends and how one is chosen |
+//! | [`snat`] | the addresses and ports that backends see |
+//! | [`service`], [`route`] | what we listen on; where a packet leaves |
+//! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
+//! | [`verdict`], [`stats`], [`limits`] | results, counters, and every limit in one place |
+
+#![forbid(unsafe_code)]
+
+pub mod balancer;
+pub mod config;
+pub mod divert;
+pub mod engine;
+pub mod flow;
+pub mod icmp;
+pub mod limits;
+pub mod pool;
+pub mod rewrite;
+pub mod rng;
+pub mod route;
+pub mod schedule;
+pub mod service;
+pub mod snat;
+pub mod stats;
+pub mod verdict;
+
+pub use balancer::Balancer;
+pub use config::{Config, ConfigError, LegConfig, SnatConfig, Timeouts};
+pub use divert::Divert;
+pub use engine::Engine;
+pub use limits::Limits;
+pub use pool::{BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};
+pub use route::Prefix;
+pub use schedule::Scheduler;
+pub use service::{Listen, Mode, Nat, ServiceConfig, ServiceId};
+pub use verdict::{DropReason, Verdict};

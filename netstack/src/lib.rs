@@ -11,8 +11,12 @@
 //!
 //! Everything outside [`dev`] is a function of its arguments: packets, time and a seed.
 
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod packet;
+pub mod segment;
 pub mod time;
+pub mod wheel;
 pub mod wire;
 
 pub use packet::{LegId, Packet};

@@ -99,12 +99,11 @@ impl From<Ipv6Addr> for Address {
 
 impl From<Address> for IpAddr {
     fn from(addr: Address) -> Self {
-        match addr.0[..12] == MAPPED {
-            true => {
-                let [.., a, b, c, d] = addr.0;
-                IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-            }
-            false => IpAddr::V6(Ipv6Addr::from(addr.0)),
+        if addr.is_v4() {
+            let [.., a, b, c, d] = addr.0;
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(addr.0))
         }
     }
 }

@@ -36,7 +36,7 @@ impl Delta {
     /// The change of replacing `old` by `new`: byte strings of one even length, at an even offset.
     #[must_use]
     pub fn replace(self, old: &[u8], new: &[u8]) -> Self {
-        debug_assert!(old.len() == new.len() && old.len() % 2 == 0);
+        debug_assert!(old.len() == new.len() && old.len().is_multiple_of(2));
         Self(add(self.0, add(!sum(old), sum(new))))
     }
 
@@ -50,6 +50,12 @@ impl Delta {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(add(self.0, other.0))
+    }
+
+    /// The change that undoes this one.
+    #[must_use]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
     }
 
     /// The new value of a complete checksum field: `HC' = ~(~HC + ~m + m')`, RFC 1624 equation 3.

@@ -311,10 +311,9 @@ fn classify_icmp<B: AsRef<[u8]>>(family: Family, icmp: &Icmp<B>) -> Transport {
         (_, kind) if kind == request || kind == reply => {
             Transport::Echo { id: icmp.id(), request: kind == request }
         }
-        // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
-        (Family::V4, 3 | 4 | 5 | 11 | 12) => Transport::IcmpError,
-        // RFC 4443 section 2.1: error messages have a zero in the high-order bit of the type.
-        (Family::V6, 0..=127) => Transport::IcmpError,
+        // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem. RFC 4443
+        // section 2.1: error messages have a zero in the high-order bit of the type.
+        (Family::V4, 3 | 4 | 5 | 11 | 12) | (Family::V6, 0..=127) => Transport::IcmpError,
         _ => Transport::IcmpOther,
     }
 }

@@ -7,7 +7,9 @@ pub mod address;
 pub mod checksum;
 pub mod fields;
 pub mod headers;
+pub mod quote;
 
 pub use address::{Address, Family, Protocol, Tuple};
 pub use fields::{Icmp, Tcp, TcpFlags, TcpOption, TcpOptions, Udp};
 pub use headers::{Headers, Malformed, Transport};
+pub use quote::Quote;

@@ -1,0 +1,79 @@
+//! The engine and the end of its diverted flows, driven as one machine.
+
+use netstack::wire::Headers;
+use netstack::{Instant, Packet};
+
+use crate::verdict::DivertTo;
+use crate::{Divert, Engine, Verdict};
+
+/// An [`Engine`] with its [`Divert`]: what a TUN, a simulator and a replay all drive.
+///
+/// A round is: [`handle_packet`](Self::handle_packet) for each packet of a batch, sending those that
+/// come back with [`Verdict::Forward`], [`Verdict::Reply`] or [`Verdict::Reject`]; then
+/// [`poll`](Self::poll); then [`poll_transmit`](Self::poll_transmit) until it has nothing more.
+#[derive(Debug)]
+pub struct Balancer<D> {
+    /// The packet path.
+    pub engine: Engine,
+    /// Where diverted flows end.
+    pub divert: D,
+}
+
+impl<D: Divert> Balancer<D> {
+    /// Both together.
+    pub const fn new(engine: Engine, divert: D) -> Self {
+        Self { engine, divert }
+    }
+
+    /// Decides on a packet that came in by `packet.leg`; a diverted one is handed over at once.
+    pub fn handle_packet(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
+        let verdict = self.engine.handle_packet(now, packet);
+        if let Verdict::Divert(to) = verdict {
+            self.hand_over(now, to, packet);
+        }
+        verdict
+    }
+
+    /// Fires timers and lets the application run.
+    pub fn poll(&mut self, now: Instant) {
+        self.engine.handle_timeout(now);
+        self.divert.poll(now);
+    }
+
+    /// Fills `packet` with the next one to send by `packet.leg`, if there is one.
+    pub fn poll_transmit(&mut self, now: Instant, packet: &mut Packet) -> bool {
+        let mut handed_back = false;
+        loop {
+            while self.divert.poll_transmit(now, packet) {
+                match self.engine.handle_local(now, packet) {
+                    Verdict::Forward => return true,
+                    // The engine refused it, and the connection that sent it hears so.
+                    Verdict::Reply | Verdict::Reject(_) => {
+                        self.hand_over(now, DivertTo::Upstream, packet);
+                        handed_back = true;
+                    }
+                    Verdict::Divert(to) => {
+                        self.hand_over(now, to, packet);
+                        handed_back = true;
+                    }
+                    Verdict::Drop(_) => {}
+                }
+            }
+            if !std::mem::take(&mut handed_back) {
+                return false;
+            }
+            self.divert.poll(now);
+        }
+    }
+
+    /// When [`poll`](Self::poll) is to be called next, if no packet comes in before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.engine.poll_timeout(), self.divert.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn hand_over(&mut self, now: Instant, to: DivertTo, packet: &Packet) {
+        if let Ok(headers) = Headers::parse(packet) {
+            self.divert.handle_packet(now, to, packet, &headers);
+        }
+    }
+}

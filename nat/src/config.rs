@@ -1,0 +1,177 @@
+//! What an engine is made from. Made by the command line from a file, by a test from nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use netstack::wire::Address;
+
+use crate::limits::{MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES};
+use crate::{Limits, Mode, Nat, PoolConfig, Prefix, ServiceConfig};
+
+/// The whole configuration of an [`Engine`](crate::Engine).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Fixes every random choice.
+    pub seed: u64,
+    /// At least one; the order gives their numbers.
+    pub legs: Vec<LegConfig>,
+    /// What backends see as the source of full NAT and of this process's own connections.
+    pub snat: SnatConfig,
+    /// When idle flows are forgotten.
+    pub timeouts: Timeouts,
+    /// How much is kept.
+    pub limits: Limits,
+    /// Pools; the order gives their numbers.
+    pub pools: Vec<PoolConfig>,
+    /// Services; the order gives their numbers.
+    pub services: Vec<ServiceConfig>,
+}
+
+/// A leg.
+#[derive(Clone, Debug, Default)]
+pub struct LegConfig {
+    /// What lies behind it. With a single leg everything does.
+    pub prefixes: Vec<Prefix>,
+    /// The longest packet that leaves by it, super-packets' segments counted one by one.
+    pub mtu: u16,
+}
+
+/// The SNAT pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnatConfig {
+    /// Addresses of either family. For a family without one, the service's own VIP is used.
+    pub addresses: Vec<Address>,
+    /// First and last port.
+    pub ports: (u16, u16),
+}
+
+impl Default for SnatConfig {
+    /// No address of its own, and every port above the well-known ones (RFC 4787 REQ-3a).
+    fn default() -> Self {
+        Self { addresses: Vec::new(), ports: (1024, 65_535) }
+    }
+}
+
+/// Idle times after which a flow is forgotten. The defaults are the RFCs' minimum or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Established TCP (RFC 5382 REQ-5: at least 2 h 4 min).
+    pub tcp_established: Duration,
+    /// Half-open and closing TCP (RFC 5382 REQ-5: at least 4 min).
+    pub tcp_transitory: Duration,
+    /// UDP (RFC 4787 REQ-5: at least 2 min, 5 min recommended).
+    pub udp: Duration,
+    /// ICMP echo (RFC 5508 REQ-2: at least 60 s).
+    pub icmp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp_established: Duration::from_mins(124),
+            tcp_transitory: Duration::from_mins(4),
+            udp: Duration::from_mins(5),
+            icmp: Duration::from_mins(1),
+        }
+    }
+}
+
+/// A configuration that no engine can be made from. What a person wrote is checked earlier and with
+/// better words; these guard against a caller's mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No leg: packets could neither come nor go.
+    NoLeg,
+    /// More of something than can be numbered.
+    TooMany(&'static str),
+    /// This service names a pool that does not exist.
+    UnknownPool(String),
+    /// Two services listen on the same address, port and protocol.
+    SameListen(String, String),
+    /// This NAT service has a backend of the other address family.
+    FamilyMismatch(String),
+    /// The port range is empty.
+    NoPorts,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLeg => write!(f, "no leg is configured"),
+            Self::TooMany(what) => write!(f, "too many {what}"),
+            Self::UnknownPool(service) => write!(f, "service `{service}` names an unknown pool"),
+            Self::SameListen(a, b) => {
+                write!(f, "services `{a}` and `{b}` listen on the same address")
+            }
+            Self::FamilyMismatch(service) => {
+                write!(f, "service `{service}` has a backend of the other address family")
+            }
+            Self::NoPorts => write!(f, "the SNAT port range is empty"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// A configuration with defaults for all but what there is no default for.
+    pub fn new(
+        seed: u64,
+        legs: Vec<LegConfig>,
+        pools: Vec<PoolConfig>,
+        services: Vec<ServiceConfig>,
+    ) -> Self {
+        Self {
+            seed,
+            legs,
+            snat: SnatConfig::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            pools,
+            services,
+        }
+    }
+
+    /// Checks what [`Engine::new`](crate::Engine::new) relies on.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] found.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.legs.is_empty() {
+            return Err(ConfigError::NoLeg);
+        }
+        for (what, n, most) in [
+            ("legs", self.legs.len(), usize::from(u16::MAX)),
+            ("services", self.services.len(), MAX_SERVICES),
+            ("pools", self.pools.len(), usize::from(u16::MAX)),
+            ("flows", self.limits.flows, MAX_FLOWS),
+        ] {
+            if n > most {
+                return Err(ConfigError::TooMany(what));
+            }
+        }
+        if self.pools.iter().any(|p| p.backends.len() > MAX_BACKENDS) {
+            return Err(ConfigError::TooMany("backends in a pool"));
+        }
+        if self.snat.ports.0 > self.snat.ports.1 || self.snat.ports.0 == 0 {
+            return Err(ConfigError::NoPorts);
+        }
+        self.services.iter().enumerate().try_for_each(|(i, service)| {
+            let pool = self
+                .pools
+                .get(usize::from(service.pool.0))
+                .ok_or_else(|| ConfigError::UnknownPool(service.name.clone()))?;
+            if let Some(other) = self.services[..i].iter().find(|s| s.listen == service.listen) {
+                return Err(ConfigError::SameListen(other.name.clone(), service.name.clone()));
+            }
+            let v4 = service.listen.address.is_v4();
+            let crosses = pool.backends.iter().any(|b| b.address.is_ipv4() != v4);
+            match service.mode {
+                Mode::Nat(Nat::Full | Nat::Dnat) if crosses => {
+                    Err(ConfigError::FamilyMismatch(service.name.clone()))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! The path of a packet.
+//!
+//! # Theory of operation
+//!
+//! [`Engine::handle_packet`] takes a packet that came from a leg, [`Engine::handle_local`] one that
+//! this process's own connections send. Both look the packet's tuple up in the flow table; a known
+//! flow's packet is rewritten, its state followed, and it leaves. For an unknown tuple:
+//!
+//! - a service listens there: a backend is chosen, a source mapped, a flow made (`admit`);
+//! - the address is ours but nothing listens: echo is answered, TCP gets a RST, UDP an ICMP error;
+//! - the address is somebody else's: with several legs balun is a router and passes it on;
+//! - an ICMP error is translated to whom it concerns (`errors`).
+//!
+//! Nothing is allocated for a packet of a known flow. Time comes in as an argument and random choices
+//! from the configuration's seed, so the same packets at the same times give the same bytes.
+
+mod admit;
+mod errors;
+mod ours;
+mod track;
+
+use hashbrown::HashMap;
+use netstack::wire::{Address, Family, Headers, Protocol, Transport};
+use netstack::{Instant, LegId, Packet};
+
+use crate::flow::evict::Class;
+use crate::flow::{Direction, FlowId, FlowTable, Kind};
+use crate::icmp::ErrorBudget;
+use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH};
+use crate::rewrite;
+use crate::rng::{Rng, mix};
+use crate::route::Routes;
+use crate::service::Services;
+use crate::snat::SnatPool;
+use crate::stats::Stats;
+use crate::verdict::DivertTo;
+use crate::{
+    BackendId, BackendState, Config, ConfigError, DropReason, Limits, Pool, PoolId, Prefix,
+    Timeouts, Verdict,
+};
+
+use admit::PendingSyns;
+use ours::OwnAddresses;
+
+/// The packet path (see the module's theory of operation).
+#[derive(Debug)]
+pub struct Engine {
+    flows: FlowTable,
+    services: Services,
+    pools: Vec<Pool>,
+    snat: SnatPool,
+    routes: Routes,
+    own: OwnAddresses,
+    limits: Limits,
+    timeouts: Timeouts,
+    rng: Rng,
+    errors: ErrorBudget,
+    pending_syns: PendingSyns,
+    stats: Stats,
+    legs: usize,
+    /// Scratch of `handle_timeout`.
+    expired: Vec<FlowId>,
+}
+
+/// Where a packet came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Leg,
+    Local,
+}
+
+impl Engine {
+    /// An engine without a flow.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration contradicts itself.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let seed = |n: u64| mix(config.seed ^ mix(n));
+        let legs: Vec<Vec<Prefix>> = config.legs.iter().map(|l| l.prefixes.clone()).collect();
+        let own = OwnAddresses::new(&config);
+        let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
+        Ok(Self {
+            flows: FlowTable::new(seed(1)),
+            services: Services::new(config.services, seed(2)),
+            pools,
+            snat: SnatPool::new(&config.snat, seed(3)),
+            routes: Routes::new(&legs),
+            own,
+            limits: config.limits,
+            timeouts: config.timeouts,
+            rng: Rng::new(seed(4)),
+            errors: ErrorBudget::new(ERRORS_PER_SECOND, ERRORS_BURST),
+            pending_syns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed(5))),
+            stats: Stats::default(),
+            legs: legs.len(),
+            expired: Vec::new(),
+        })
+    }
+
+    /// Decides on a packet that came in by `packet.leg`, and rewrites it in place.
+    pub fn handle_packet(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
+        self.stats.packets += 1;
+        self.stats.bytes += packet.len() as u64;
+        let verdict = match Headers::parse(packet) {
+            Ok(headers) => self.classify(now, packet, &headers),
+            Err(malformed) => Verdict::Drop(malformed.into()),
+        };
+        self.stats.count(verdict);
+        verdict
+    }
+
+    /// Decides on a packet that this process's own connections send.
+    pub fn handle_local(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
+        self.stats.packets += 1;
+        self.stats.bytes += packet.len() as u64;
+        let verdict = match Headers::parse(packet) {
+            Ok(headers) => match headers.tuple().map(|tuple| (tuple, self.flows.lookup(&tuple))) {
+                Some((_, Some((id, direction)))) => {
+                    self.follow(now, packet, &headers, id, direction, Origin::Local)
+                }
+                Some((tuple, None)) => self.admit_upstream(now, packet, &headers, tuple),
+                None => Verdict::Drop(DropReason::ProtocolUnsupported),
+            },
+            Err(malformed) => Verdict::Drop(malformed.into()),
+        };
+        self.stats.count(verdict);
+        verdict
+    }
+
+    /// Counts a packet that a device could not even hand over whole.
+    pub fn count_drop(&mut self, reason: DropReason) {
+        self.stats.packets += 1;
+        self.stats.count(Verdict::Drop(reason));
+    }
+
+    /// Forgets flows whose time ran out: a bounded number a call.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.flows.expire(now, EXPIRE_BATCH, &mut expired);
+        for id in expired.drain(..) {
+            self.stats.flows_expired += 1;
+            self.forget(id);
+        }
+        self.expired = expired;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.flows.next_deadline()
+    }
+
+    /// What it has done so far.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The flow table, to list.
+    pub const fn flows(&self) -> &FlowTable {
+        &self.flows
+    }
+
+    /// The pools, in the order of their [`PoolId`]s.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// The services, in the order of their numbers.
+    pub const fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Sets the state of a backend; flows that it has stay.
+    pub fn set_backend_state(
+        &mut self,
+        now: Instant,
+        pool: PoolId,
+        backend: BackendId,
+        state: BackendState,
+    ) {
+        if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
+            pool.set_state(now, backend, state);
+        }
+    }
+
+    /// Checks that flow table and port pool agree.
+    ///
+    /// # Panics
+    /// If they do not: for tests and simulations, after each step.
+    pub fn assert_consistent(&self) {
+        self.flows.assert_consistent();
+        let mapped = self.flows.iter().filter(|(_, flow)| flow.snat != flow.client).count();
+        assert_eq!(self.snat.len(), mapped, "ports in use and flows that hold one");
+        let active: u32 =
+            self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
+        let assigned = self.flows.iter().filter(|(_, f)| f.assignment.backend.is_some()).count();
+        assert_eq!(active as usize, assigned, "backends' active flows and assignments");
+    }
+
+    fn classify(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
+        let Some(tuple) = headers.tuple() else {
+            return self.without_tuple(now, packet, headers);
+        };
+        if let Some((id, direction)) = self.flows.lookup(&tuple) {
+            if self.replaces(id, direction, headers) {
+                self.forget(id);
+            } else {
+                return self.follow(now, packet, headers, id, direction, Origin::Leg);
+            }
+        }
+        if let Some(reason) = self.martian(headers) {
+            return Verdict::Drop(reason);
+        }
+        if let Some(verdict) = self.admit(now, packet, headers, tuple) {
+            return verdict;
+        }
+        if self.own.contains(headers.dst) {
+            return self.answer(now, packet, headers);
+        }
+        self.route(now, packet, headers)
+    }
+
+    fn without_tuple(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
+        if let Some(reason) = self.martian(headers) {
+            return Verdict::Drop(reason);
+        }
+        match headers.transport {
+            // Translation needs ports, which only the first fragment has.
+            Transport::Fragment => Verdict::Drop(DropReason::Fragment),
+            Transport::IcmpError => self.translate_error(now, packet, headers),
+            _ if self.own.contains(headers.dst) => Verdict::Drop(DropReason::ProtocolUnsupported),
+            _ => self.route(now, packet, headers),
+        }
+    }
+
+    /// Why addresses like these cannot be on this wire.
+    fn martian(&self, headers: &Headers) -> Option<DropReason> {
+        let Headers { src, dst, .. } = *headers;
+        if !src.is_unicast() || src.is_loopback() || dst.is_loopback() || self.own.contains(src) {
+            Some(DropReason::Martian)
+        } else if !dst.is_unicast() {
+            Some(DropReason::Multicast)
+        } else {
+            None
+        }
+    }
+
+    /// Passes on a packet of which nothing is ours.
+    fn route(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
+        match self.routes.lookup(headers.dst) {
+            Some(leg) if self.legs > 1 && leg != packet.leg => {
+                if !rewrite::decrement_ttl(packet, headers) {
+                    return self.reject_ttl(now, packet, headers);
+                }
+                packet.leg = leg;
+                Verdict::Forward
+            }
+            _ => Verdict::Drop(DropReason::NoRoute),
+        }
+    }
+
+    /// Drops a flow and gives back what it held.
+    fn forget(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.remove(id) else { return };
+        self.pending_syns.remove(&id);
+        if flow.snat != flow.client {
+            self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
+        }
+        if let Some((pool, backend)) = flow.assignment.backend {
+            self.pools[usize::from(pool.0)].flow_closed(backend);
+        }
+    }
+
+    /// Makes room for one more flow at the limits; false if there is none to be made.
+    fn make_room(&mut self, protocol: Protocol) -> bool {
+        if protocol == Protocol::Tcp && self.flows.len_of(Class::HalfOpen) >= self.limits.half_open
+        {
+            self.evict(Class::HalfOpen);
+        }
+        self.flows.len() < self.limits.flows || Class::ALL.iter().any(|&class| self.evict(class))
+    }
+
+    fn evict(&mut self, class: Class) -> bool {
+        let Some(id) = self.flows.oldest(class) else { return false };
+        self.stats.flows_evicted += 1;
+        self.forget(id);
+        true
+    }
+
+    fn leg_to(&self, address: Address, otherwise: LegId) -> LegId {
+        self.routes.lookup(address).unwrap_or(otherwise)
+    }
+
+    fn own_address(&self, family: Family) -> Option<Address> {
+        self.own.any(family)
+    }
+}
+
+/// Where a flow's packet of this direction and origin goes; nothing if it cannot have come from there.
+fn destination(
+    kind: Kind,
+    direction: Direction,
+    origin: Origin,
+    flow: &crate::flow::Flow,
+) -> Option<Target> {
+    use Direction::{Forward, Reverse};
+    match (kind, direction, origin) {
+        (Kind::Nat, Forward, Origin::Leg) | (Kind::Upstream, Forward, Origin::Local) => {
+            Some(Target::Leg(flow.backend_leg))
+        }
+        (Kind::Nat, Reverse, Origin::Leg) | (Kind::Diverted, Reverse, Origin::Local) => {
+            Some(Target::Leg(flow.client_leg))
+        }
+        (Kind::Diverted, Forward, Origin::Leg) => {
+            flow.assignment.service.map(|service| Target::Divert(DivertTo::Service(service)))
+        }
+        (Kind::Upstream, Reverse, Origin::Leg) => Some(Target::Divert(DivertTo::Upstream)),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Leg(LegId),
+    Divert(DivertTo),
+}

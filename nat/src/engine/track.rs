@@ -1,0 +1,98 @@
+//! Packets of known flows.
+
+use netstack::wire::{Headers, Transport};
+use netstack::{Instant, Packet};
+
+use super::{Engine, Origin, Target, destination};
+use crate::flow::tcp::{Event, TcpState};
+use crate::flow::{Direction, Flow, FlowId, Kind, State};
+use crate::rewrite::{self, Rewrite};
+use crate::{DropReason, Verdict};
+
+impl Engine {
+    /// True if this packet starts a new connection on the tuple of one that both sides have closed
+    /// (RFC 9293 section 3.6.1 lets a SYN reuse a tuple in TIME-WAIT).
+    pub(super) fn replaces(&self, id: FlowId, direction: Direction, headers: &Headers) -> bool {
+        let Transport::Tcp { flags, .. } = headers.transport else { return false };
+        flags.is_initial_syn()
+            && direction == Direction::Forward
+            && self
+                .flows
+                .get(id)
+                .is_some_and(|flow| matches!(flow.state, State::Tcp(state) if state.is_reusable()))
+    }
+
+    /// Rewrites a packet of a known flow and follows its state.
+    pub(super) fn follow(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        headers: &Headers,
+        id: FlowId,
+        direction: Direction,
+        origin: Origin,
+    ) -> Verdict {
+        let Some(flow) = self.flows.get(id) else { return Verdict::Drop(DropReason::NoFlow) };
+        let kind = flow.kind;
+        let Some(target) = destination(kind, direction, origin, flow) else {
+            // A packet from a wire that claims to be ours.
+            return Verdict::Drop(DropReason::Martian);
+        };
+        let event = match headers.transport {
+            Transport::Tcp { flags, .. } => Some(Event::of(flags)),
+            _ => None,
+        };
+        let handshaking = flow.state == State::Tcp(TcpState::SynSent);
+        if handshaking && direction == Direction::Reverse {
+            match event {
+                Some(Event::Rst) => {
+                    if let Some(verdict) = self.backend_refused(now, id, packet) {
+                        return verdict;
+                    }
+                }
+                Some(Event::Syn) => self.backend_accepted(now, id),
+                _ => {}
+            }
+        }
+        if origin == Origin::Leg && kind == Kind::Nat && !rewrite::decrement_ttl(packet, headers) {
+            return self.reject_ttl(now, packet, headers);
+        }
+        let bytes = packet.len() as u64;
+        let timeouts = self.timeouts;
+        let rewrite = self.flows.touch(id, |flow| {
+            flow.state = next_state(flow.state, direction, event);
+            flow.expires = now + flow.idle_timeout(&timeouts);
+            let counters = flow.counters_mut(direction);
+            counters.packets += 1;
+            counters.bytes += bytes;
+            rewrite_of(flow, direction)
+        });
+        if let Some(rewrite) = rewrite.filter(|_| kind != Kind::Diverted) {
+            rewrite.apply(packet, headers);
+        }
+        match target {
+            Target::Leg(leg) => {
+                packet.leg = leg;
+                Verdict::Forward
+            }
+            Target::Divert(to) => Verdict::Divert(to),
+        }
+    }
+}
+
+/// The edits for a packet of this direction.
+pub(super) fn rewrite_of(flow: &Flow, direction: Direction) -> Rewrite {
+    let (addresses, ports) = match direction {
+        Direction::Forward => (flow.address_delta, flow.port_delta),
+        Direction::Reverse => (flow.address_delta.inverse(), flow.port_delta.inverse()),
+    };
+    Rewrite { to: flow.rewritten(direction), addresses, ports }
+}
+
+const fn next_state(state: State, direction: Direction, event: Option<Event>) -> State {
+    match (state, event) {
+        (State::Tcp(tcp), Some(event)) => State::Tcp(tcp.next(direction, event)),
+        (State::Datagram(_), _) if matches!(direction, Direction::Reverse) => State::Datagram(true),
+        (state, _) => state,
+    }
+}

@@ -1,0 +1,217 @@
+//! Tracked connections.
+//!
+//! # Theory of operation
+//!
+//! A flow has four transport addresses, which name both directions as seen on both sides:
+//!
+//! ```text
+//!            forward:  client ──► vip    becomes   snat ──► backend
+//!            reverse:  client ◄── vip    becomes   snat ◄── backend
+//! ```
+//!
+//! Its two keys are (client → vip), so that one client may reach the same backend through two
+//! services, and (backend → snat). What is rewritten, the change to checksums, and where a packet
+//! leaves follow from the four and are worked out once, when the flow is made. DNAT is the flow in
+//! which `snat` is the client; a flow that ends in this process is one in which nothing differs.
+//!
+//! Each flow has a deadline, moved by traffic as the RFCs say. A [`Wheel`](netstack::wheel::Wheel)
+//! holds one entry a flow and is corrected lazily: traffic moves only the flow's own deadline, and the
+//! entry is put back when it comes up too early.
+//!
+//! Flows that may give way at a limit stand in lists by age ([`evict`]).
+
+pub mod evict;
+pub mod table;
+pub mod tcp;
+
+use netstack::wire::checksum::Delta;
+use netstack::wire::{Address, Protocol, Tuple};
+use netstack::{Instant, LegId};
+
+use crate::{BackendId, PoolId, ServiceId, Timeouts};
+use evict::Class;
+use tcp::TcpState;
+
+pub use table::{FlowId, FlowTable};
+
+/// An address and a port; for ICMP echo the port is the identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransportAddr {
+    /// Address.
+    pub address: Address,
+    /// Port or identifier.
+    pub port: u16,
+}
+
+impl TransportAddr {
+    /// Both parts.
+    pub const fn new(address: Address, port: u16) -> Self {
+        Self { address, port }
+    }
+
+    /// Both parts, as a pair.
+    pub const fn pair(self) -> (Address, u16) {
+        (self.address, self.port)
+    }
+}
+
+/// The direction of a packet within its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the backend.
+    Forward,
+    /// From the backend to the client.
+    Reverse,
+}
+
+/// Where a flow's two ends are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Both ends are elsewhere.
+    Nat,
+    /// A client's connection that ends in this process; the process is the backend.
+    Diverted,
+    /// A connection that this process opened; the process is the client.
+    Upstream,
+}
+
+/// What is known of a flow's liveness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// TCP, by what both sides have sent.
+    Tcp(TcpState),
+    /// UDP or ICMP: `true` once an answer was seen.
+    Datagram(bool),
+}
+
+/// The service that a flow belongs to and the backend that it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The service; absent for connections of this process.
+    pub service: Option<ServiceId>,
+    /// Pool and backend, if the engine chose one.
+    pub backend: Option<(PoolId, BackendId)>,
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets as read; a super-packet is one.
+    pub packets: u64,
+    /// Bytes of IP.
+    pub bytes: u64,
+}
+
+/// One tracked connection.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Transport.
+    pub protocol: Protocol,
+    /// Where its ends are.
+    pub kind: Kind,
+    /// The client, as it calls itself.
+    pub client: TransportAddr,
+    /// What the client calls the service.
+    pub vip: TransportAddr,
+    /// What the backend calls the client.
+    pub snat: TransportAddr,
+    /// The backend, as it calls itself.
+    pub backend: TransportAddr,
+    /// Where packets to the client leave.
+    pub client_leg: LegId,
+    /// Where packets to the backend leave.
+    pub backend_leg: LegId,
+    /// Service and backend by number.
+    pub assignment: Assignment,
+    /// Liveness.
+    pub state: State,
+    /// When it was made.
+    pub created: Instant,
+    /// When it is forgotten if nothing more comes.
+    pub expires: Instant,
+    /// Traffic from the client.
+    pub forward: Counters,
+    /// Traffic to the client.
+    pub reverse: Counters,
+    /// Change that forward rewriting makes to sums over the addresses.
+    pub address_delta: Delta,
+    /// Change that forward rewriting makes to sums over the ports.
+    pub port_delta: Delta,
+}
+
+impl Flow {
+    /// The forward key: packets as the client sends them.
+    pub const fn forward_key(&self) -> Tuple {
+        Tuple {
+            protocol: self.protocol,
+            src: self.client.address,
+            dst: self.vip.address,
+            src_port: self.client.port,
+            dst_port: self.vip.port,
+        }
+    }
+
+    /// The reverse key: packets as the backend sends them.
+    pub const fn reverse_key(&self) -> Tuple {
+        Tuple {
+            protocol: self.protocol,
+            src: self.backend.address,
+            dst: self.snat.address,
+            src_port: self.backend.port,
+            dst_port: self.snat.port,
+        }
+    }
+
+    /// What a packet of this direction is rewritten to.
+    pub const fn rewritten(&self, direction: Direction) -> Tuple {
+        match direction {
+            Direction::Forward => self.reverse_key().reversed(),
+            Direction::Reverse => self.forward_key().reversed(),
+        }
+    }
+
+    /// Gives the flow another far end, and works out anew what follows from it.
+    pub fn set_backend(&mut self, snat: TransportAddr, backend: TransportAddr, leg: LegId) {
+        self.snat = snat;
+        self.backend = backend;
+        self.backend_leg = leg;
+        let replace =
+            |old: Address, new: Address| Delta::default().replace(old.octets(), new.octets());
+        self.address_delta = replace(self.client.address, snat.address)
+            .and(replace(self.vip.address, backend.address));
+        let ports = Delta::default().replace_u16(self.client.port, snat.port);
+        self.port_delta = match self.protocol {
+            // One identifier, not two ports.
+            Protocol::Icmp => ports,
+            _ => ports.replace_u16(self.vip.port, backend.port),
+        };
+    }
+
+    /// The list that it waits in to give way to others; none if it never does.
+    pub fn class(&self) -> Option<Class> {
+        match self.state {
+            State::Tcp(TcpState::SynSent | TcpState::SynReceived) => Some(Class::HalfOpen),
+            State::Tcp(TcpState::Closing | TcpState::Reset) => Some(Class::Closing),
+            State::Datagram(false) => Some(Class::Unreplied),
+            _ => None,
+        }
+    }
+
+    /// The idle time that its state allows.
+    pub fn idle_timeout(&self, timeouts: &Timeouts) -> std::time::Duration {
+        match (self.state, self.protocol) {
+            (State::Tcp(state), _) if state.is_transitory() => timeouts.tcp_transitory,
+            (State::Tcp(_), _) => timeouts.tcp_established,
+            (_, Protocol::Icmp) => timeouts.icmp,
+            _ => timeouts.udp,
+        }
+    }
+
+    /// Counters of a direction.
+    pub const fn counters_mut(&mut self, direction: Direction) -> &mut Counters {
+        match direction {
+            Direction::Forward => &mut self.forward,
+            Direction::Reverse => &mut self.reverse,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Flows, found by either of their keys.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use netstack::Instant;
+use netstack::wheel::Wheel;
+use netstack::wire::Tuple;
+use slab::Slab;
+
+use super::evict::{Class, Link, Links, Lists};
+use super::{Direction, Flow};
+
+/// The name of a flow for as long as it lives; never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    flow: Flow,
+    link: Link,
+    /// Tells this flow from earlier ones in the same place.
+    generation: u32,
+    /// When the wheel's entry for this flow comes up: no later than the flow's own deadline.
+    timer: Instant,
+}
+
+impl Links for Slab<Entry> {
+    fn link(&mut self, index: u32) -> &mut Link {
+        &mut self[index as usize].link
+    }
+}
+
+/// The table (see [`flow`](super) for its theory of operation).
+#[derive(Debug)]
+pub struct FlowTable {
+    entries: Slab<Entry>,
+    /// Index and direction of each key, packed in 32 bits.
+    keys: HashTable<u32>,
+    hasher: FixedState,
+    lists: Lists,
+    wheel: Wheel<FlowId>,
+    generation: u32,
+}
+
+const fn pack(index: u32, direction: Direction) -> u32 {
+    index << 1 | matches!(direction, Direction::Reverse) as u32
+}
+
+const fn unpack(packed: u32) -> (u32, Direction) {
+    let direction = if packed & 1 == 0 { Direction::Forward } else { Direction::Reverse };
+    (packed >> 1, direction)
+}
+
+fn hash(hasher: &FixedState, tuple: &Tuple) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u128(u128::from_ne_bytes(*tuple.src.mapped_octets()));
+    state.write_u128(u128::from_ne_bytes(*tuple.dst.mapped_octets()));
+    let ports = u64::from(tuple.src_port) << 16 | u64::from(tuple.dst_port);
+    state.write_u64(ports << 8 | tuple.protocol as u64);
+    state.finish()
+}
+
+fn key_of(entries: &Slab<Entry>, packed: u32) -> Tuple {
+    let (index, direction) = unpack(packed);
+    let flow = &entries[index as usize].flow;
+    match direction {
+        Direction::Forward => flow.forward_key(),
+        Direction::Reverse => flow.reverse_key(),
+    }
+}
+
+impl FlowTable {
+    /// An empty table whose hash follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            entries: Slab::new(),
+            keys: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            lists: Lists::default(),
+            wheel: Wheel::new(),
+            generation: 0,
+        }
+    }
+
+    /// Tracked flows.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if none is tracked.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many flows stand in a class.
+    pub fn len_of(&self, class: Class) -> usize {
+        self.lists.len(class)
+    }
+
+    /// The oldest flow of a class.
+    pub fn oldest(&self, class: Class) -> Option<FlowId> {
+        self.lists.oldest(class).map(|index| self.id(index))
+    }
+
+    /// The flow that a packet with this tuple belongs to, and its direction in it.
+    pub fn lookup(&self, tuple: &Tuple) -> Option<(FlowId, Direction)> {
+        let packed = *self
+            .keys
+            .find(hash(&self.hasher, tuple), |&packed| key_of(&self.entries, packed) == *tuple)?;
+        let (index, direction) = unpack(packed);
+        Some((self.id(index), direction))
+    }
+
+    /// The flow of this name, if it still lives.
+    pub fn get(&self, id: FlowId) -> Option<&Flow> {
+        self.entries
+            .get(id.index as usize)
+            .filter(|entry| entry.generation == id.generation)
+            .map(|entry| &entry.flow)
+    }
+
+    /// All flows, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow)> {
+        self.entries.iter().map(|(index, entry)| {
+            (FlowId { index: index as u32, generation: entry.generation }, &entry.flow)
+        })
+    }
+
+    /// Tracks `flow`; gives it back if one of its keys is taken.
+    ///
+    /// # Errors
+    /// The flow, untracked.
+    pub fn insert(&mut self, flow: Flow) -> Result<FlowId, Box<Flow>> {
+        let (forward, reverse) = (flow.forward_key(), flow.reverse_key());
+        if self.lookup(&forward).is_some() || self.lookup(&reverse).is_some() {
+            return Err(Box::new(flow));
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let (generation, timer, class) = (self.generation, flow.expires, flow.class());
+        let entry = Entry { flow, link: Link::default(), generation, timer };
+        let index = self.entries.insert(entry) as u32;
+        self.insert_key(&forward, pack(index, Direction::Forward));
+        self.insert_key(&reverse, pack(index, Direction::Reverse));
+        self.lists.set_class(&mut self.entries, index, class);
+        let id = FlowId { index, generation };
+        self.wheel.insert(timer, id);
+        Ok(id)
+    }
+
+    /// Forgets a flow.
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let flow = self.get(id)?;
+        let keys = [flow.forward_key(), flow.reverse_key()];
+        for (key, direction) in keys.iter().zip([Direction::Forward, Direction::Reverse]) {
+            self.remove_key(key, pack(id.index, direction));
+        }
+        self.lists.set_class(&mut self.entries, id.index, None);
+        Some(self.entries.remove(id.index as usize).flow)
+    }
+
+    /// Changes a flow by `change`, then puts it where its class and deadline belong. The forward key
+    /// must stay as it is; the reverse key may change if nobody else has the new one.
+    pub fn update<T>(&mut self, id: FlowId, change: impl FnOnce(&mut Flow) -> T) -> Option<T> {
+        let entry = self
+            .entries
+            .get_mut(id.index as usize)
+            .filter(|entry| entry.generation == id.generation)?;
+        let before = entry.flow.reverse_key();
+        let result = change(&mut entry.flow);
+        let after = entry.flow.reverse_key();
+        if before != after {
+            self.move_reverse_key(id.index, &before, &after);
+        }
+        self.settle(id);
+        Some(result)
+    }
+
+    /// Changes a flow that traffic touches: no key may change.
+    pub(crate) fn touch<T>(
+        &mut self,
+        id: FlowId,
+        change: impl FnOnce(&mut Flow) -> T,
+    ) -> Option<T> {
+        let entry = self
+            .entries
+            .get_mut(id.index as usize)
+            .filter(|entry| entry.generation == id.generation)?;
+        let result = change(&mut entry.flow);
+        self.settle(id);
+        Some(result)
+    }
+
+    /// Fills `expired` with flows whose deadline has passed; they are still in the table.
+    ///
+    /// Flows that were touched since their entry was made are put back on the way. `budget` bounds how
+    /// many entries are looked at; what is left comes up at the next call.
+    pub fn expire(&mut self, now: Instant, budget: usize, expired: &mut Vec<FlowId>) {
+        expired.clear();
+        self.wheel.expire(now, budget, expired);
+        let Self { entries, wheel, .. } = self;
+        expired.retain(|&id| {
+            let entry = entries.get_mut(id.index as usize);
+            let Some(entry) = entry.filter(|e| e.generation == id.generation) else { return false };
+            if entry.flow.expires <= now {
+                return true;
+            }
+            // A later, shorter entry may have come up before this one; then this one is the spare.
+            if entry.timer <= now {
+                entry.timer = entry.flow.expires;
+                wheel.insert(entry.timer, id);
+            }
+            false
+        });
+    }
+
+    /// When [`expire`](Self::expire) may have something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next_deadline()
+    }
+
+    fn id(&self, index: u32) -> FlowId {
+        FlowId { index, generation: self.entries[index as usize].generation }
+    }
+
+    fn settle(&mut self, id: FlowId) {
+        let entry = &mut self.entries[id.index as usize];
+        if entry.flow.expires < entry.timer {
+            // A deadline moved closer: the entry in the wheel would come up too late.
+            entry.timer = entry.flow.expires;
+            self.wheel.insert(entry.timer, id);
+        }
+        let class = entry.flow.class();
+        if class != entry.link.class() {
+            self.lists.set_class(&mut self.entries, id.index, class);
+        }
+    }
+
+    fn move_reverse_key(&mut self, index: u32, before: &Tuple, after: &Tuple) {
+        let packed = pack(index, Direction::Reverse);
+        self.remove_key(before, packed);
+        debug_assert!(self.lookup(after).is_none(), "the new key is taken");
+        self.insert_key(after, packed);
+    }
+
+    fn insert_key(&mut self, key: &Tuple, packed: u32) {
+        let Self { entries, keys, hasher, .. } = self;
+        keys.insert_unique(hash(hasher, key), packed, |&p| hash(hasher, &key_of(entries, p)));
+    }
+
+    fn remove_key(&mut self, key: &Tuple, packed: u32) {
+        if let Ok(found) = self.keys.find_entry(hash(&self.hasher, key), |&p| p == packed) {
+            found.remove();
+        }
+    }
+
+    /// Checks that every key leads to its flow and every flow has its keys.
+    ///
+    /// # Panics
+    /// If one does not: for tests and simulations, after each step.
+    pub fn assert_consistent(&self) {
+        assert_eq!(self.keys.len(), 2 * self.entries.len());
+        for (id, flow) in self.iter() {
+            assert_eq!(self.lookup(&flow.forward_key()), Some((id, Direction::Forward)));
+            assert_eq!(self.lookup(&flow.reverse_key()), Some((id, Direction::Reverse)));
+            let entry = &self.entries[id.index as usize];
+            assert_eq!(entry.link.class(), flow.class());
+            assert!(entry.timer <= flow.expires);
+        }
+        let listed: usize = Class::ALL.iter().map(|&c| self.len_of(c)).sum();
+        assert_eq!(listed, self.iter().filter(|(_, f)| f.class().is_some()).count());
+    }
+}

@@ -1,0 +1,231 @@
+//! Answers that the engine makes itself: echo replies, ICMP errors, resets. Each turns the packet
+//! that it answers into the answer, in place.
+
+use std::time::Duration;
+
+use netstack::packet::{Checksum, Offload};
+use netstack::wire::checksum::{self, Delta};
+use netstack::wire::fields::{icmp_field, tcp_field};
+use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
+use netstack::wire::{Address, Family, Headers, Tcp, TcpFlags};
+use netstack::{Instant, Packet};
+
+/// TTL and hop limit of what the engine sends by itself (RFC 1700's recommended default).
+pub const TTL: u8 = 64;
+/// The longest `ICMPv4` error (RFC 1812 section 4.3.2.3).
+const MAX_V4_ERROR: usize = 576;
+/// The longest `ICMPv6` error: the minimum MTU (RFC 4443 section 2.4 c).
+const MAX_V6_ERROR: usize = 1280;
+
+/// An error that the engine can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpError {
+    /// TTL or hop limit ran out here.
+    TimeExceeded,
+    /// Nothing listens on this port.
+    PortUnreachable,
+    /// There is no way to this host.
+    HostUnreachable,
+    /// A policy or a limit forbids it (RFC 5508 REQ-8, RFC 6888 REQ-11).
+    Prohibited,
+}
+
+impl IcmpError {
+    const fn type_and_code(self, family: Family) -> (u8, u8) {
+        match (family, self) {
+            (Family::V4, Self::TimeExceeded) => (11, 0),
+            (Family::V4, Self::PortUnreachable) => (3, 3),
+            (Family::V4, Self::HostUnreachable) => (3, 1),
+            (Family::V4, Self::Prohibited) => (3, 13),
+            (Family::V6, Self::TimeExceeded) => (3, 0),
+            (Family::V6, Self::PortUnreachable) => (1, 4),
+            (Family::V6, Self::HostUnreachable) => (1, 0),
+            (Family::V6, Self::Prohibited) => (1, 1),
+        }
+    }
+}
+
+/// Turns an echo request into its reply (RFC 792, RFC 4443 section 4.2).
+pub fn echo_reply(packet: &mut Packet, headers: &Headers) {
+    let partial = matches!(packet.offload.checksum, Checksum::Partial { .. });
+    let data = packet.data_mut();
+    swap_addresses(data, headers.family);
+    let kind = match headers.family {
+        Family::V4 => 0,
+        Family::V6 => 129,
+    };
+    match headers.family {
+        Family::V4 => {
+            let word = |ttl, data: &[u8]| u16::from_be_bytes([ttl, data[V4_TTL + 1]]);
+            let delta = Delta::default().replace_u16(word(headers.ttl, data), word(TTL, data));
+            data[V4_TTL] = TTL;
+            apply(data, V4_CHECKSUM, delta);
+        }
+        Family::V6 => data[V6_HOP_LIMIT] = TTL,
+    }
+    let icmp = &mut data[headers.l4()..];
+    let word = |kind, icmp: &[u8]| u16::from_be_bytes([kind, icmp[icmp_field::CODE]]);
+    let delta = Delta::default().replace_u16(word(icmp[icmp_field::TYPE], icmp), word(kind, icmp));
+    icmp[icmp_field::TYPE] = kind;
+    if !partial {
+        apply(icmp, icmp_field::CHECKSUM.start, delta);
+    }
+}
+
+/// Turns a packet into an ICMP error about it, sent from `source` to its sender.
+///
+/// The caller has made sure that an error may be sent ([`deserves_error`]).
+pub fn error(packet: &mut Packet, headers: &Headers, source: Address, error: IcmpError) {
+    let (header_len, protocol, most) = match headers.family {
+        Family::V4 => (20, ICMPV4, MAX_V4_ERROR),
+        Family::V6 => (40, ICMPV6, MAX_V6_ERROR),
+    };
+    // A quote shows the packet as it was on the wire, so its checksum too.
+    checksum::complete(packet);
+    let quote_len = headers.total_len().min(most - header_len - icmp_field::LEN);
+    let quote = packet.data()[..quote_len].to_vec();
+
+    packet.set_len(header_len + icmp_field::LEN + quote_len);
+    packet.offload = Offload::default();
+    let (kind, code) = error.type_and_code(headers.family);
+    let icmp = &mut packet.data_mut()[header_len..];
+    icmp[..icmp_field::LEN].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
+    icmp[icmp_field::LEN..].copy_from_slice(&quote);
+    finish(packet, header_len, protocol, icmp_field::CHECKSUM.start, source, headers.src);
+}
+
+/// Turns a TCP segment into the RST that a closed port answers it with (RFC 9293 section 3.10.7.1).
+///
+/// The caller has made sure that it is not itself a RST.
+pub fn reset(packet: &mut Packet, headers: &Headers) {
+    let Some(tcp) = Tcp::new_checked(&packet.data()[headers.l4()..headers.total_len()]) else {
+        return;
+    };
+    let (seq, ack, flags) = if tcp.flags().contains(TcpFlags::ACK) {
+        (tcp.ack(), 0, TcpFlags::RST)
+    } else {
+        (0, tcp.seq().wrapping_add(tcp.sequence_len()), TcpFlags::RST | TcpFlags::ACK)
+    };
+    let (src_port, dst_port) = (tcp.dst_port(), tcp.src_port());
+
+    let header_len = if headers.family == Family::V4 { 20 } else { 40 };
+    packet.set_len(header_len + tcp_field::MIN_LEN);
+    packet.offload = Offload::default();
+    let segment = &mut packet.data_mut()[header_len..];
+    segment.fill(0);
+    segment[tcp_field::SRC_PORT].copy_from_slice(&src_port.to_be_bytes());
+    segment[tcp_field::DST_PORT].copy_from_slice(&dst_port.to_be_bytes());
+    segment[tcp_field::SEQ].copy_from_slice(&seq.to_be_bytes());
+    segment[tcp_field::ACK].copy_from_slice(&ack.to_be_bytes());
+    segment[tcp_field::DATA_OFFSET] = 5 << 4;
+    segment[tcp_field::FLAGS] = flags.0;
+    finish(packet, header_len, TCP, tcp_field::CHECKSUM.start, headers.dst, headers.src);
+}
+
+/// Writes the IP header of a packet whose transport part is in place, and both checksums.
+fn finish(
+    packet: &mut Packet,
+    header_len: usize,
+    protocol: u8,
+    field: usize,
+    src: Address,
+    dst: Address,
+) {
+    let data = packet.data_mut();
+    let len = data.len();
+    let (ip, segment) = data.split_at_mut(header_len);
+    ip.fill(0);
+    match src.family() {
+        Family::V4 => {
+            ip[0] = 0x45;
+            ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            ip[6] = 0x40; // Don't fragment: an atomic datagram needs no unique ID (RFC 6864).
+            ip[V4_TTL] = TTL;
+            ip[V4_TTL + 1] = protocol;
+            ip[12..16].copy_from_slice(src.octets());
+            ip[16..20].copy_from_slice(dst.octets());
+            let sum = !checksum::sum(ip);
+            ip[V4_CHECKSUM..V4_CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        Family::V6 => {
+            ip[0] = 0x60;
+            ip[4..6].copy_from_slice(&((len - header_len) as u16).to_be_bytes());
+            ip[6] = protocol;
+            ip[V6_HOP_LIMIT] = TTL;
+            ip[8..24].copy_from_slice(src.octets());
+            ip[24..40].copy_from_slice(dst.octets());
+        }
+    }
+    set_checksum(segment, protocol, field, src, dst);
+}
+
+/// Computes the checksum of a transport part afresh.
+pub fn set_checksum(segment: &mut [u8], protocol: u8, field: usize, src: Address, dst: Address) {
+    segment[field..field + 2].fill(0);
+    let pseudo = match protocol {
+        ICMPV4 => 0,
+        _ => checksum::pseudo_header(src, dst, protocol, segment.len()),
+    };
+    let sum = !checksum::add(pseudo, checksum::sum(segment));
+    segment[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn swap_addresses(data: &mut [u8], family: Family) {
+    let (start, len) = match family {
+        Family::V4 => (12, 4),
+        Family::V6 => (8, 16),
+    };
+    let (src, dst) = data[start..start + 2 * len].split_at_mut(len);
+    src.swap_with_slice(dst);
+}
+
+fn apply(data: &mut [u8], at: usize, delta: Delta) {
+    let field = u16::from_be_bytes([data[at], data[at + 1]]);
+    data[at..at + 2].copy_from_slice(&delta.apply(field).to_be_bytes());
+}
+
+/// Errors in the last second, against their limit: a token bucket.
+#[derive(Clone, Debug)]
+pub struct ErrorBudget {
+    tokens: u32,
+    refilled: Instant,
+    per_second: u32,
+    burst: u32,
+}
+
+impl ErrorBudget {
+    /// A full bucket of `burst`, refilled with `per_second`.
+    pub const fn new(per_second: u32, burst: u32) -> Self {
+        Self { tokens: burst, refilled: Instant::ZERO, per_second, burst }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let one = Duration::from_secs(1) / self.per_second.max(1);
+        let earned = now.saturating_since(self.refilled).as_micros() / one.as_micros().max(1);
+        if earned > 0 {
+            self.tokens =
+                self.tokens.saturating_add(earned.min(u32::MAX.into()) as u32).min(self.burst);
+            self.refilled = now;
+        }
+        let some = self.tokens > 0;
+        self.tokens -= u32::from(some);
+        some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_gives_the_burst_then_the_rate() {
+        let mut budget = ErrorBudget::new(100, 5);
+        let start = Instant::from_secs(10);
+        let taken = |budget: &mut ErrorBudget, now| (0..1_000).filter(|_| budget.take(now)).count();
+        assert_eq!(taken(&mut budget, start), 5);
+        assert_eq!(taken(&mut budget, start + Duration::from_millis(9)), 0);
+        assert_eq!(taken(&mut budget, start + Duration::from_millis(30)), 3);
+        assert_eq!(taken(&mut budget, start + Duration::from_mins(1)), 5);
+    }
+}

@@ -1,0 +1,39 @@
+//! Every limit in one place. What happens at each is documented beside it and tested.
+
+/// How many flows, and how many of them half-open. Configured by `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tracked flows. At the limit a new flow takes the place of, in this order: the oldest half-open
+    /// TCP flow, the oldest closing one, the oldest UDP or ICMP flow that never saw an answer. If all
+    /// are established it is refused ([`DropReason::FlowTableFull`](crate::DropReason)).
+    pub flows: usize,
+    /// TCP flows whose handshake is not complete. At the limit a new one takes the oldest one's place.
+    pub half_open: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { flows: 1_048_576, half_open: 16_384 }
+    }
+}
+
+/// Flows that can be numbered: an index entry is 32 bits, one of which is the direction.
+pub const MAX_FLOWS: usize = 1 << 30;
+/// Services in one configuration.
+pub const MAX_SERVICES: usize = 65_535;
+/// Backends in one pool.
+pub const MAX_BACKENDS: usize = 65_535;
+/// Backends that one SYN is offered to before the client is told.
+pub const SYN_ATTEMPTS: u8 = 4;
+/// SYNs kept for being offered to a second backend. Beyond, a refusal goes to the client.
+pub const PENDING_SYNS: usize = 16_384;
+/// Bytes of a SYN that are kept; a longer one (data in SYN) is not offered twice.
+pub const PENDING_SYN_LEN: usize = 512;
+/// Failed connects in a row that take a backend out.
+pub const FAILURES_TO_EJECT: u32 = 3;
+/// Flows that one call of `handle_timeout` expires at most, so that no packet waits for more.
+pub const EXPIRE_BATCH: usize = 256;
+/// ICMP errors and RSTs that balun makes by itself in a second (Linux allows 1,000).
+pub const ERRORS_PER_SECOND: u32 = 1_000;
+/// Of these, how many at once.
+pub const ERRORS_BURST: u32 = 50;

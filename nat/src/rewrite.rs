@@ -1,0 +1,104 @@
+//! Header edits. Every offset comes from [`Headers`], which has checked it.
+
+use netstack::Packet;
+use netstack::packet::Checksum;
+use netstack::wire::checksum::Delta;
+use netstack::wire::fields::{icmp_field, tcp_field, udp_field};
+use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, UDP, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
+use netstack::wire::{Family, Headers, Tuple};
+
+/// What is written over a packet's addresses and ports, and how its checksums change.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrite {
+    /// The tuple after.
+    pub to: Tuple,
+    /// Change of the sums over the addresses.
+    pub addresses: Delta,
+    /// Change of the sums over the ports.
+    pub ports: Delta,
+}
+
+impl Rewrite {
+    /// Rewrites a packet whose headers were parsed as `headers`.
+    pub fn apply(&self, packet: &mut Packet, headers: &Headers) {
+        let partial = matches!(packet.offload.checksum, Checksum::Partial { .. });
+        let data = packet.data_mut();
+        write_addresses(data, headers.family, &self.to);
+        if headers.family == Family::V4 {
+            update(data, V4_CHECKSUM, |sum| self.addresses.apply(sum));
+        }
+        self.apply_transport(&mut data[headers.l4()..], headers.protocol, partial);
+    }
+
+    /// Rewrites a transport header of which only the first bytes may be there, as in an ICMP error's
+    /// quote: a field that is not there is left alone.
+    pub fn apply_transport(&self, segment: &mut [u8], protocol: u8, partial: bool) {
+        let (ports, checksum): (&[u16], usize) = match protocol {
+            TCP => (&[self.to.src_port, self.to.dst_port], tcp_field::CHECKSUM.start),
+            UDP => (&[self.to.src_port, self.to.dst_port], udp_field::CHECKSUM.start),
+            ICMPV4 | ICMPV6 => (&[self.to.src_port], icmp_field::CHECKSUM.start),
+            _ => return,
+        };
+        let at = if matches!(protocol, ICMPV4 | ICMPV6) { icmp_field::ID.start } else { 0 };
+        for (i, port) in ports.iter().enumerate() {
+            let at = at + 2 * i;
+            if let Some(field) = segment.get_mut(at..at + 2) {
+                field.copy_from_slice(&port.to_be_bytes());
+            }
+        }
+        // ICMPv4 has no pseudo-header: its sum does not know the addresses.
+        let whole = if protocol == ICMPV4 { self.ports } else { self.addresses.and(self.ports) };
+        if segment.len() < checksum + 2 {
+            return;
+        }
+        update(segment, checksum, |sum| match (partial, protocol, sum) {
+            (true, ..) => self.addresses.apply_partial(sum),
+            // No checksum over IPv4; a UDP checksum that comes out as zero is sent as all ones.
+            (false, UDP, 0) => 0,
+            (false, UDP, _) => match whole.apply(sum) {
+                0 => 0xffff,
+                sum => sum,
+            },
+            (false, ..) => whole.apply(sum),
+        });
+    }
+}
+
+/// Writes the addresses of an IP header of this family.
+pub fn write_addresses(data: &mut [u8], family: Family, to: &Tuple) {
+    match family {
+        Family::V4 => {
+            data[12..16].copy_from_slice(to.src.octets());
+            data[16..20].copy_from_slice(to.dst.octets());
+        }
+        Family::V6 => {
+            data[8..24].copy_from_slice(to.src.octets());
+            data[24..40].copy_from_slice(to.dst.octets());
+        }
+    }
+}
+
+/// Lowers TTL or hop limit by one; false if that leaves none (the packet is then unchanged).
+#[must_use]
+pub fn decrement_ttl(packet: &mut Packet, headers: &Headers) -> bool {
+    if headers.ttl <= 1 {
+        return false;
+    }
+    let data = packet.data_mut();
+    match headers.family {
+        Family::V4 => {
+            data[V4_TTL] -= 1;
+            let protocol = data[V4_TTL + 1];
+            let word = |ttl| u16::from_be_bytes([ttl, protocol]);
+            let delta = Delta::default().replace_u16(word(headers.ttl), word(headers.ttl - 1));
+            update(data, V4_CHECKSUM, |sum| delta.apply(sum));
+        }
+        Family::V6 => data[V6_HOP_LIMIT] -= 1,
+    }
+    true
+}
+
+fn update(data: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
+    let field = u16::from_be_bytes([data[at], data[at + 1]]);
+    data[at..at + 2].copy_from_slice(&change(field).to_be_bytes());
+}

@@ -1,0 +1,66 @@
+//! Counters.
+
+use crate::{DropReason, Verdict};
+
+/// What an engine has done since it was made. Packets are counted as read: a super-packet is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets handed in, from legs and from this process's own connections.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rewritten or routed onward.
+    pub forwarded: u64,
+    /// Answered by the engine itself.
+    pub replied: u64,
+    /// Handed to the [`Divert`](crate::Divert).
+    pub diverted: u64,
+    /// Flows made.
+    pub flows_opened: u64,
+    /// Flows whose time ran out.
+    pub flows_expired: u64,
+    /// Flows that gave way to newer ones at a limit.
+    pub flows_evicted: u64,
+    /// SYNs offered to a second backend after the first refused.
+    pub syn_failovers: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            packets: 0,
+            bytes: 0,
+            forwarded: 0,
+            replied: 0,
+            diverted: 0,
+            flows_opened: 0,
+            flows_expired: 0,
+            flows_evicted: 0,
+            syn_failovers: 0,
+            dropped: [0; DropReason::ALL.len()],
+        }
+    }
+}
+
+impl Stats {
+    /// How many packets went no further for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// The reasons that occurred, with their counts.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|&r| (r, self.dropped(r))).filter(|&(_, n)| n > 0)
+    }
+
+    /// Counts a verdict.
+    pub fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Forward => self.forwarded += 1,
+            Verdict::Reply => self.replied += 1,
+            Verdict::Divert(_) => self.diverted += 1,
+            Verdict::Reject(reason) | Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What became of a packet.
+
+use std::fmt;
+
+use netstack::packet::VnetError;
+use netstack::wire::Malformed;
+
+use crate::ServiceId;
+
+/// What the caller does with the packet that it handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Send it: it was rewritten in place and `packet.leg` is where it leaves.
+    Forward,
+    /// Send it: it was turned into its own answer and leaves by the leg that it came by.
+    Reply,
+    /// Hand it to the [`Divert`](crate::Divert): the flow ends in this process.
+    Divert(DivertTo),
+    /// Send it: the packet was refused and turned into the RST or ICMP error that says so.
+    Reject(DropReason),
+    /// Forget it; the reason has been counted.
+    Drop(DropReason),
+}
+
+/// Which side of the proxy a diverted packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DivertTo {
+    /// A client's connection to this service.
+    Service(ServiceId),
+    /// A connection that this process opened to a backend.
+    Upstream,
+}
+
+macro_rules! drop_reasons {
+    ($($variant:ident = $name:literal: $text:literal;)*) => {
+        /// Why a packet went no further. One name serves counters, logs, captures and documentation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The kebab-case name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence on what it means.
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    IpVersion = "ip-version": "The first four bits are neither 4 nor 6.";
+    Truncated = "truncated": "Fewer bytes came than the headers need.";
+    IpHeaderLength = "ip-header-length": "IHL below 5, or a header longer than the packet.";
+    IpTotalLength = "ip-total-length": "The length in the IP header is not that of the bytes that came.";
+    IpChecksum = "ip-checksum": "The IPv4 header checksum is wrong.";
+    ExtensionHeader = "extension-header": "An IPv6 extension header does not fit or stands where it may not.";
+    MappedAddress = "mapped-address": "An IPv6 packet carries an IPv4-mapped address.";
+    TcpHeader = "tcp-header": "A TCP header shorter than 20 bytes or longer than its segment.";
+    UdpLength = "udp-length": "The UDP length is not that of the datagram.";
+    IcmpLength = "icmp-length": "An ICMP message of fewer than eight bytes.";
+    ChecksumOffload = "checksum-offload": "The offloaded checksum does not lie where the transport header has it.";
+    GsoKind = "gso-kind": "The segmentation asked for does not fit the packet, or is one never enabled.";
+    Martian = "martian": "A source or destination that cannot be on this wire: loopback, multicast source, or an address of our own.";
+    Multicast = "multicast": "A multicast or broadcast destination; balun balances unicast.";
+    Fragment = "fragment": "A fragment; they are not reassembled yet.";
+    TtlExceeded = "ttl-exceeded": "TTL or hop limit reached zero here.";
+    NoService = "no-service": "To an address of ours on which no service listens for this port.";
+    NoFlow = "no-flow": "A TCP segment in the middle of a connection that is not tracked.";
+    NoRoute = "no-route": "No leg leads to the destination.";
+    NoBackend = "no-backend": "The service's pool has no backend that can take it.";
+    NoPort = "no-port": "Every port of the SNAT pool toward this backend is taken.";
+    FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
+    BackendRefused = "backend-refused": "The backend refused or is unreachable, and no other could be tried.";
+    ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
+    IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong.";
+    IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";
+    IcmpUnused = "icmp-unused": "An ICMP error about a connection that ends in this process.";
+    RateLimited = "rate-limited": "It deserved an error, but too many were sent already this second.";
+}
+
+impl From<Malformed> for DropReason {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::IpVersion => Self::IpVersion,
+            Malformed::Truncated => Self::Truncated,
+            Malformed::IpHeaderLength => Self::IpHeaderLength,
+            Malformed::IpTotalLength => Self::IpTotalLength,
+            Malformed::IpChecksum => Self::IpChecksum,
+            Malformed::ExtensionHeader => Self::ExtensionHeader,
+            Malformed::MappedAddress => Self::MappedAddress,
+            Malformed::TcpHeader => Self::TcpHeader,
+            Malformed::UdpLength => Self::UdpLength,
+            Malformed::IcmpLength => Self::IcmpLength,
+            Malformed::ChecksumOffload => Self::ChecksumOffload,
+            Malformed::GsoKind => Self::GsoKind,
+        }
+    }
+}
+
+impl From<VnetError> for DropReason {
+    fn from(error: VnetError) -> Self {
+        match error {
+            VnetError::Truncated => Self::Truncated,
+            VnetError::ChecksumBeyondEnd => Self::ChecksumOffload,
+            VnetError::UnknownGso | VnetError::ZeroGsoSize => Self::GsoKind,
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kebab_case_and_unique() {
+        let mut names: Vec<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        assert!(names.iter().all(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::ALL.len());
+    }
+}
