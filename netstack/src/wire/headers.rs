@@ -1,6 +1,6 @@
 //! One check of a whole packet, and what was learnt from it.
 
-use etherparse::{IpNumber, Ipv4Slice, Ipv6Slice, LenSource};
+use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::address::{Address, Family, Protocol, Tuple};
 use super::fields::{Icmp, Tcp, TcpFlags, icmp_field, tcp_field, udp_field};
@@ -15,6 +15,13 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// Protocol number of `ICMPv6`.
 pub const ICMPV6: u8 = 58;
+
+/// The most extension headers of one IPv6 packet: each that RFC 8200 section 4.1 lists, once more.
+pub const MAX_EXTENSION_HEADERS: usize = 8;
+
+const V4_HEADER: usize = 20;
+const V6_HEADER: usize = 40;
+const FRAGMENT: u8 = 44;
 
 /// Offset of the TTL in an IPv4 header.
 pub const V4_TTL: usize = 8;
@@ -36,7 +43,8 @@ pub enum Malformed {
     IpTotalLength,
     /// The sum over the IPv4 header is wrong (RFC 1812 section 5.2.2).
     IpChecksum,
-    /// An IPv6 extension header that does not fit, or a hop-by-hop header that is not first.
+    /// An IPv6 extension header that does not fit, a hop-by-hop header that is not first, or more
+    /// than [`MAX_EXTENSION_HEADERS`].
     ExtensionHeader,
     /// An IPv6 packet with an IPv4-mapped address (RFC 4291 section 2.5.5.2 keeps them off wires).
     MappedAddress,
@@ -111,7 +119,8 @@ pub enum Transport {
 pub struct Headers {
     /// IP version.
     pub family: Family,
-    /// The protocol behind the last extension header.
+    /// The protocol behind the last extension header that was looked at: 51 and 50 are never looked
+    /// behind, and a fragment's header is the last that is.
     pub protocol: u8,
     /// TTL or hop limit.
     pub ttl: u8,
@@ -152,7 +161,8 @@ impl Headers {
             Some(_) => return Err(Malformed::IpVersion),
         };
         if headers.transport != Transport::Fragment {
-            headers.transport = headers.parse_transport(&data[headers.l4()..headers.total_len()], gso)?;
+            headers.transport =
+                headers.parse_transport(&data[headers.l4()..headers.total_len()], gso)?;
         }
         Ok(headers)
     }
@@ -179,61 +189,57 @@ impl Headers {
     }
 
     fn parse_v4(data: &[u8]) -> Result<Self, Malformed> {
-        use etherparse::err::ipv4::{HeaderError, SliceError};
-        let slice = Ipv4Slice::from_slice(data).map_err(|e| match e {
-            SliceError::Header(HeaderError::HeaderLengthSmallerThanHeader { .. }) => {
-                Malformed::IpHeaderLength
-            }
-            SliceError::Header(HeaderError::UnexpectedVersion { .. }) => Malformed::IpVersion,
-            SliceError::Exts(_) => Malformed::ExtensionHeader,
-            SliceError::Len(_) => v4_length_error(data),
+        use etherparse::err::ipv4::HeaderSliceError;
+        let header = Ipv4HeaderSlice::from_slice(data).map_err(|e| match e {
+            HeaderSliceError::Len(_) if data.len() < V4_HEADER => Malformed::Truncated,
+            HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => Malformed::IpHeaderLength,
         })?;
-        let header = slice.header();
-        let payload = slice.payload();
+        let (l4, total_len) = (header.slice().len(), usize::from(header.total_len()));
+        if !(l4..=data.len()).contains(&total_len) {
+            return Err(Malformed::IpTotalLength);
+        }
         if checksum::sum(header.slice()) != 0xffff {
             return Err(Malformed::IpChecksum);
         }
-        let total_len = usize::from(header.total_len());
+        let fragment = header.is_fragmenting_payload();
         Ok(Self {
             family: Family::V4,
-            // With an authentication header in between there is nothing that may be translated.
             protocol: header.protocol().0,
             ttl: header.ttl(),
             src: Address::from_v4(header.source()),
             dst: Address::from_v4(header.destination()),
-            transport: if payload.fragmented { Transport::Fragment } else { Transport::Other },
-            l4: header.slice().len() as u16,
+            transport: if fragment { Transport::Fragment } else { Transport::Other },
+            l4: l4 as u16,
             total_len: total_len as u32,
         })
     }
 
     fn parse_v6(data: &[u8]) -> Result<Self, Malformed> {
-        use etherparse::err::ipv6::SliceError;
-        let slice = Ipv6Slice::from_slice(data).map_err(|e| match e {
-            SliceError::Header(_) => Malformed::IpVersion,
-            SliceError::Exts(_) => Malformed::ExtensionHeader,
-            SliceError::Len(_) => v6_length_error(data),
+        use etherparse::err::ipv6::HeaderSliceError;
+        let header = Ipv6HeaderSlice::from_slice(data).map_err(|e| match e {
+            HeaderSliceError::Len(_) => Malformed::Truncated,
+            HeaderSliceError::Content(_) => Malformed::IpVersion,
         })?;
-        let header = slice.header();
-        let payload = slice.payload();
-        let total_len = match payload.len_source {
-            // A payload length of zero stands for "see the jumbo option", which nothing sends here.
-            LenSource::Slice => return Err(Malformed::IpTotalLength),
-            _ => usize::from(header.payload_length()) + 40,
-        };
-        let (src, dst) = (Address::from_v6(header.source()), Address::from_v6(header.destination()));
+        let payload_len = usize::from(header.payload_length());
+        let total_len = V6_HEADER + payload_len;
+        // A payload length of zero stands for "see the jumbo option", which nothing sends here.
+        if total_len > data.len() || payload_len == 0 && data.len() > V6_HEADER {
+            return Err(Malformed::IpTotalLength);
+        }
+        let (src, dst) =
+            (Address::from_v6(header.source()), Address::from_v6(header.destination()));
         if src.is_v4() || dst.is_v4() {
             return Err(Malformed::MappedAddress);
         }
-        let l4 = total_len - payload.payload.len();
+        let chain = Chain::walk(header.next_header().0, &data[V6_HEADER..total_len])?;
         Ok(Self {
             family: Family::V6,
-            protocol: payload.ip_number.0,
+            protocol: chain.protocol,
             ttl: header.hop_limit(),
             src,
             dst,
-            transport: if payload.fragmented { Transport::Fragment } else { Transport::Other },
-            l4: u16::try_from(l4).map_err(|_| Malformed::ExtensionHeader)?,
+            transport: if chain.fragment { Transport::Fragment } else { Transport::Other },
+            l4: (V6_HEADER + chain.len) as u16,
             total_len: total_len as u32,
         })
     }
@@ -267,7 +273,11 @@ impl Headers {
             let field = match self.transport {
                 Transport::Tcp { .. } => tcp_field::CHECKSUM.start,
                 Transport::Udp { .. } => udp_field::CHECKSUM.start,
-                _ if self.protocol == ICMPV6 => icmp_field::CHECKSUM.start,
+                Transport::Echo { .. } | Transport::IcmpError | Transport::IcmpOther
+                    if self.family == Family::V6 =>
+                {
+                    icmp_field::CHECKSUM.start
+                }
                 _ => return Err(Malformed::ChecksumOffload),
             };
             if start != self.l4 || usize::from(offset) != field {
@@ -284,22 +294,47 @@ impl Headers {
     }
 }
 
-/// etherparse reports one length error for several lies; tell them apart for the drop reason.
-fn v4_length_error(data: &[u8]) -> Malformed {
-    let Some(fixed) = data.first_chunk::<20>() else { return Malformed::Truncated };
-    let header = usize::from(fixed[0] & 0xf) * 4;
-    let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-    match () {
-        () if header > data.len() => Malformed::IpHeaderLength,
-        () if total < header || total > data.len() => Malformed::IpTotalLength,
-        () => Malformed::ExtensionHeader,
-    }
+/// The extension headers of an IPv6 packet (RFC 8200 section 4).
+struct Chain {
+    /// What is behind them.
+    protocol: u8,
+    /// Their length.
+    len: usize,
+    /// The last is a fragment header, and what is behind it is not the whole.
+    fragment: bool,
 }
 
-fn v6_length_error(data: &[u8]) -> Malformed {
-    let Some(fixed) = data.first_chunk::<40>() else { return Malformed::Truncated };
-    let total = usize::from(u16::from_be_bytes([fixed[4], fixed[5]])) + 40;
-    if total > data.len() { Malformed::IpTotalLength } else { Malformed::ExtensionHeader }
+impl Chain {
+    /// Walks up to a transport header, or to a header behind which nothing may be looked at or
+    /// translated: that of a fragment, authentication (51) or encryption (50).
+    fn walk(first: u8, bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut chain = Self { protocol: first, len: 0, fragment: false };
+        for count in 0.. {
+            let rest = &bytes[chain.len..];
+            let len = match IpNumber(chain.protocol) {
+                // RFC 8200 section 4.1: directly behind the IPv6 header or nowhere.
+                IpNumber::IPV6_HEADER_HOP_BY_HOP if count > 0 => break,
+                IpNumber::IPV6_HEADER_HOP_BY_HOP
+                | IpNumber::IPV6_ROUTE_HEADER
+                | IpNumber::IPV6_DESTINATION_OPTIONS => {
+                    rest.get(1).map_or(usize::MAX, |units| (usize::from(*units) + 1) * 8)
+                }
+                IpNumber::IPV6_FRAGMENTATION_HEADER => 8,
+                _ => return Ok(chain),
+            };
+            if len > rest.len() || count == MAX_EXTENSION_HEADERS {
+                break;
+            }
+            // RFC 6946: a fragment that is the whole is treated as no fragment.
+            chain.fragment = chain.protocol == FRAGMENT && (rest[2], rest[3] & !0b110) != (0, 0);
+            chain.protocol = rest[0];
+            chain.len += len;
+            if chain.fragment {
+                return Ok(chain);
+            }
+        }
+        Err(Malformed::ExtensionHeader)
+    }
 }
 
 fn classify_icmp<B: AsRef<[u8]>>(family: Family, icmp: &Icmp<B>) -> Transport {
@@ -319,3 +354,7 @@ fn classify_icmp<B: AsRef<[u8]>>(family: Family, icmp: &Icmp<B>) -> Transport {
 }
 
 const _: () = assert!(IpNumber::TCP.0 == TCP && IpNumber::IPV6_ICMP.0 == ICMPV6);
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

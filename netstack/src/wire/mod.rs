@@ -5,8 +5,11 @@
 
 pub mod address;
 pub mod checksum;
+#[cfg(test)]
+mod checksum_tests;
 pub mod fields;
 pub mod headers;
+pub mod text;
 pub mod quote;
 
 pub use address::{Address, Family, Protocol, Tuple};

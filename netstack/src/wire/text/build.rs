@@ -1,6 +1,8 @@
 //! From words to bytes.
 
-use super::{Body, BuildError, ChecksumSpec, Extension, IcmpSpec, IpSpec, PacketSpec, Payload, TcpSpec};
+use super::{
+    Body, BuildError, ChecksumSpec, Extension, IcmpSpec, IpSpec, PacketSpec, Payload, TcpSpec,
+};
 use crate::packet::{Checksum, Gso, GsoKind, MAX_PACKET_LEN, Offload, Packet};
 use crate::wire::checksum;
 use crate::wire::fields::{icmp_field, tcp_field, udp_field};
@@ -108,7 +110,8 @@ impl PacketSpec {
             Body::Tcp(tcp) => tcp_header(tcp)?,
             Body::Udp { src_port, dst_port, length } => {
                 let length = length.unwrap_or((udp_field::LEN + self.payload.len) as u16);
-                [src_port.to_be_bytes(), dst_port.to_be_bytes(), length.to_be_bytes(), [0, 0]].concat()
+                [src_port.to_be_bytes(), dst_port.to_be_bytes(), length.to_be_bytes(), [0, 0]]
+                    .concat()
             }
             Body::Icmp(icmp) => icmp_header(icmp)?,
             Body::Raw { .. } => Vec::new(),
@@ -132,7 +135,13 @@ impl PacketSpec {
             ChecksumSpec::Complete | ChecksumSpec::Verified => right,
             ChecksumSpec::Partial => pseudo,
             // One more, and neither of the two zeros of one's complement.
-            ChecksumSpec::Bad => if right >= 0xfffe { 1 } else { right + 1 },
+            ChecksumSpec::Bad => {
+                if right >= 0xfffe {
+                    1
+                } else {
+                    right + 1
+                }
+            }
             ChecksumSpec::None => 0,
         };
         let value = self.sum.unwrap_or(value);
@@ -173,7 +182,7 @@ impl PacketSpec {
         // Last first: each header names the one behind it.
         let mut next = self.protocol();
         if let Some(frag) = frag {
-            let place = frag.offset / 8 * 8 | u16::from(frag.more);
+            let place = (frag.offset / 8 * 8) | u16::from(frag.more);
             extensions.extend([next, 0]);
             extensions.extend(place.to_be_bytes());
             extensions.extend(id.to_be_bytes());
@@ -252,7 +261,7 @@ fn put_payload(segment: &mut Vec<u8>, payload: &Payload) {
     segment.extend(Payload::pattern_bytes(bytes.len()).take(payload.len - bytes.len()));
 }
 
-/// The right transport checksum field's complement test: true if `segment` sums up.
+/// True if the checksum in `segment` is right.
 pub(super) fn sums_up(src: Address, dst: Address, protocol: u8, segment: &[u8]) -> bool {
     let pseudo = match protocol {
         ICMPV4 => 0,

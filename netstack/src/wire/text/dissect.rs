@@ -3,13 +3,13 @@
 
 use super::build::{FRAGMENT, sums_up};
 use super::{
-    Body, ChecksumSpec, Description, Extension, Frag, GsoSpec, IcmpSpec, IpSpec, PacketSpec, Payload,
-    Quote, RawPacket, TcpSpec, icmp,
+    Body, ChecksumSpec, Description, Extension, Frag, GsoSpec, IcmpSpec, IpSpec, PacketSpec,
+    Payload, Quote, RawPacket, TcpSpec, icmp,
 };
 use crate::packet::{Checksum, Packet};
 use crate::wire::fields::{icmp_field, tcp_field, udp_field};
 use crate::wire::headers::{ICMPV4, ICMPV6, TCP, UDP, V4_CHECKSUM};
-use crate::wire::{Address, Family, Headers, Icmp, Tcp, TcpFlags, Transport, Udp, checksum};
+use crate::wire::{Address, Family, Headers, Icmp, Tcp, TcpFlags, Udp, checksum};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -33,32 +33,29 @@ pub(super) fn describe(packet: &Packet, exact: bool) -> Description {
 
 /// Takes over what the offload state says, and what that makes of the checksum field.
 fn put_offload(spec: &mut PacketSpec, packet: &Packet, headers: &Headers) {
-    spec.gso = packet.offload.gso.map(|gso| GsoSpec { size: gso.size, ecn: gso.ecn });
-    match packet.offload.checksum {
-        Checksum::Complete => return,
-        Checksum::Verified => {
-            // A zero is still a zero; anything else is what the device says it is.
-            if spec.checksum != ChecksumSpec::None {
-                spec.checksum = ChecksumSpec::Verified;
-            }
-        }
-        Checksum::Partial { .. } => spec.checksum = ChecksumSpec::Partial,
+    let field = spec.checksum_field();
+    if field.is_some() {
+        spec.gso = packet.offload.gso.map(|gso| GsoSpec { size: gso.size, ecn: gso.ecn });
     }
-    spec.sum = None;
-    let Some(field) = spec.checksum_field() else { return };
-    let segment = &packet.data()[headers.l4()..headers.total_len()];
-    let found = u16::from_be_bytes([segment[field], segment[field + 1]]);
-    let pseudo = checksum::pseudo_header(spec.src, spec.dst, headers.protocol, segment.len());
-    let fits = match spec.checksum {
-        ChecksumSpec::Partial => found == pseudo || headers.transport == Transport::Fragment,
-        _ => true,
-    };
-    if !fits {
-        spec.sum = Some(found);
+    match (packet.offload.checksum, field) {
+        (Checksum::Verified, _) => {
+            // A checksum that is absent is not what a device verifies, but it may say so.
+            spec.sum = if spec.checksum == ChecksumSpec::None { Some(0) } else { spec.sum };
+            spec.checksum = ChecksumSpec::Verified;
+        }
+        (Checksum::Partial { .. }, Some(field)) => {
+            let segment = &packet.data()[headers.l4()..headers.total_len()];
+            let found = u16::from_be_bytes([segment[field], segment[field + 1]]);
+            let right =
+                checksum::pseudo_header(spec.src, spec.dst, headers.protocol, segment.len());
+            spec.checksum = ChecksumSpec::Partial;
+            spec.sum = (found != right).then_some(found);
+        }
+        _ => {}
     }
 }
 
-/// True if the words make the same packet, once the checksum field is spelled out where it must be.
+/// True if the words make the same packet.
 fn is_exact(spec: &PacketSpec, packet: &Packet) -> bool {
     let Ok(built) = spec.build() else { return false };
     let hint = |packet: &Packet| packet.offload.gso.map(|gso| (gso.kind, gso.size, gso.ecn));
@@ -104,7 +101,8 @@ impl Dissector {
             _ => None,
         }
         .unwrap_or((Body::Raw { protocol: ip.protocol }, 0));
-        let payload = self.payload(segment.get(header_len..).unwrap_or_default(), whole - header_len);
+        let payload =
+            self.payload(segment.get(header_len..).unwrap_or_default(), whole - header_len);
         let mut spec = PacketSpec {
             src: ip.src,
             dst: ip.dst,
@@ -120,8 +118,7 @@ impl Dissector {
     }
 
     fn payload(self, bytes: &[u8], len: usize) -> Payload {
-        let plain = bytes.iter().copied().eq(Payload::pattern_bytes(0).take(bytes.len()));
-        let bytes = if self.exact && !plain { bytes.to_vec() } else { Vec::new() };
+        let bytes = if self.exact && !is_pattern(bytes) { bytes.to_vec() } else { Vec::new() };
         Payload { bytes, len }
     }
 
@@ -142,15 +139,15 @@ impl Dissector {
             return Some((Body::Tcp(body), tcp.header_len()));
         }
         // RFC 792: eight bytes are all that an error must quote: ports and sequence number.
-        let [a, b, c, d, e, f, g, h] = *segment.first_chunk()?;
+        let head: &[u8; 8] = segment.first_chunk()?;
         if !self.quoted || whole < tcp_field::MIN_LEN {
             return None;
         }
         let body = TcpSpec {
-            src_port: u16::from_be_bytes([a, b]),
-            dst_port: u16::from_be_bytes([c, d]),
+            src_port: u16::from_be_bytes([head[0], head[1]]),
+            dst_port: u16::from_be_bytes([head[2], head[3]]),
             flags: TcpFlags(0),
-            seq: u32::from_be_bytes([e, f, g, h]),
+            seq: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
             ack: 0,
             window: u16::MAX,
             urgent: 0,
@@ -165,13 +162,20 @@ impl Dissector {
         let (kind, code) = (icmp.kind(), icmp.code());
         let rest = IcmpSpec::echo(icmp.id(), icmp.seq());
         let quote = &segment[icmp_field::LEN..];
-        let about =
-            if self.quoted || !icmp::quotes(family, kind) { None } else { self.quote(quote, family) };
+        let about = if self.quoted || !icmp::quotes(family, kind) {
+            None
+        } else {
+            self.quote(quote, family)
+        };
         let header_len = icmp_field::LEN + about.as_ref().map_or(0, |quote| quote.len);
         Some((Body::Icmp(IcmpSpec { kind, code, rest, about }), header_len))
     }
 
     fn quote(self, bytes: &[u8], family: Family) -> Option<Box<Quote>> {
+        // The payload pattern begins like an IPv6 header.
+        if is_pattern(bytes) {
+            return None;
+        }
         let packet = Self { quoted: true, ..self }.packet(bytes)?;
         if packet.src.family() != family {
             return None;
@@ -191,14 +195,21 @@ impl Dissector {
         if found == 0 && matches!(spec.body, Body::Udp { .. }) {
             spec.checksum = ChecksumSpec::None;
         } else if self.exact {
-            let l4 = |bytes: Vec<u8>| bytes.get(bytes.len() - whole + field..)?.first_chunk().copied();
-            let built = spec.ip_bytes().ok().and_then(l4).map(u16::from_be_bytes);
+            let field_of = |bytes: Vec<u8>| {
+                let at = bytes.len().checked_sub(whole)? + field;
+                bytes.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
+            };
+            let built = spec.ip_bytes().ok().and_then(field_of);
             spec.sum = (built != Some(found)).then_some(found);
         } else if spec.ip.frag.is_none() && segment.len() == whole {
             let right = sums_up(spec.src, spec.dst, spec.protocol(), segment);
             spec.checksum = if right { ChecksumSpec::Complete } else { ChecksumSpec::Bad };
         }
     }
+}
+
+fn is_pattern(bytes: &[u8]) -> bool {
+    bytes.iter().copied().eq(Payload::pattern_bytes(0).take(bytes.len()))
 }
 
 fn v4(data: &[u8]) -> Option<Ip> {

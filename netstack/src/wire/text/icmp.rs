@@ -5,13 +5,13 @@ use crate::wire::Family::{self, V4, V6};
 /// A type by name; `code` is part of the name for "too big" in IPv4 (RFC 1191).
 struct Kind {
     family: Family,
-    kind: u8,
+    number: u8,
     code: Option<u8>,
     name: &'static str,
 }
 
-const fn kind(family: Family, kind: u8, name: &'static str) -> Kind {
-    Kind { family, kind, code: None, name }
+const fn kind(family: Family, number: u8, name: &'static str) -> Kind {
+    Kind { family, number, code: None, name }
 }
 
 pub(super) const TOO_BIG: &str = "too-big";
@@ -23,7 +23,7 @@ pub(super) const REDIRECT: &str = "redirect";
 const KINDS: [Kind; 18] = [
     kind(V4, 8, "echo"),
     kind(V4, 0, "reply"),
-    Kind { family: V4, kind: 3, code: Some(4), name: TOO_BIG },
+    Kind { family: V4, number: 3, code: Some(4), name: TOO_BIG },
     kind(V4, 3, UNREACHABLE),
     kind(V4, 4, "source-quench"),
     kind(V4, 5, REDIRECT),
@@ -80,7 +80,7 @@ const CODES: [(Family, u8, u8, &str); 31] = [
 pub(super) fn kind_name(family: Family, kind: u8, code: u8) -> Option<(&'static str, bool)> {
     KINDS
         .iter()
-        .find(|k| k.family == family && k.kind == kind && k.code.is_none_or(|c| c == code))
+        .find(|k| k.family == family && k.number == kind && k.code.is_none_or(|c| c == code))
         .map(|k| (k.name, k.code.is_some()))
 }
 
@@ -89,10 +89,10 @@ pub(super) fn kind_by_name(family: Family, name: &str) -> Option<(u8, u8)> {
     let found = KINDS.iter().find(|k| k.family == family && k.name == name)?;
     let code = match found.code {
         Some(code) => code,
-        None if name == UNREACHABLE => code_by_name(family, found.kind, "port")?,
+        None if name == UNREACHABLE => code_by_name(family, found.number, "port")?,
         None => 0,
     };
-    Some((found.kind, code))
+    Some((found.number, code))
 }
 
 /// The words for messages of a family, for an error message.

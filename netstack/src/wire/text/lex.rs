@@ -118,7 +118,8 @@ impl<'a> Word<'a> {
     }
 
     pub(super) fn address(self) -> Result<Address, ParseError> {
-        let wrong = || self.error("an IPv4 or IPv6 address is needed here, such as 10.1.0.5 or fd99::1");
+        let wrong =
+            || self.error("an IPv4 or IPv6 address is needed here, such as 10.1.0.5 or fd99::1");
         let address: IpAddr = self.text.parse().map_err(|_| wrong())?;
         match address {
             IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
@@ -150,7 +151,8 @@ impl<'a> Word<'a> {
             },
         };
         let end = self.at + self.text.len();
-        let port = port.map(|text| Word { text, at: end - text.len() }.u16("a port")).transpose()?;
+        let port =
+            port.map(|text| Word { text, at: end - text.len() }.u16("a port")).transpose()?;
         Ok((address.address()?, port))
     }
 }
@@ -182,7 +184,11 @@ pub(super) fn words(text: &str, at: usize) -> Result<Vec<Word<'_>>, ParseError> 
         }
     }
     if let Some(open) = quote.or(parens.pop()) {
-        let what = if quote.is_some() { "this quote is not closed" } else { "this parenthesis is not closed" };
+        let what = if quote.is_some() {
+            "this quote is not closed"
+        } else {
+            "this parenthesis is not closed"
+        };
         return Err(ParseError::new(at + open..at + open + 1, what));
     }
     if let Some(from) = start {

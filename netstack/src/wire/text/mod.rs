@@ -50,6 +50,7 @@ mod icmp;
 mod lex;
 mod parse;
 mod print;
+mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -305,7 +306,9 @@ impl fmt::Display for BuildError {
         f.write_str(match self {
             Self::TooLong => "the packet would be longer than 65535 bytes",
             Self::Options => "more than 40 bytes of options",
-            Self::Extension => "an extension header has 6, 14, 22 … bytes behind its length, at most 2046",
+            Self::Extension => {
+                "an extension header has 6, 14, 22 … bytes behind its length, at most 2046"
+            }
             Self::Families => "source and destination are of two families",
             Self::Gso => "only TCP and UDP have super-packets, of segments of 1 byte or more",
         })
@@ -390,7 +393,9 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.describe() {
             Description::Packet(spec) => spec.fmt(f),
-            Description::Raw(raw) => print::raw(f, &raw, if self.exact { usize::MAX } else { MAX_SHOWN }),
+            Description::Raw(raw) => {
+                print::raw(f, &raw, if self.exact { usize::MAX } else { MAX_SHOWN })
+            }
         }
     }
 }

@@ -1,0 +1,206 @@
+//! An engine on a bench: packets go in as lines, verdicts and lines come out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nat::flow::Flow;
+use nat::stats::Stats;
+use nat::{
+    BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix,
+    Scheduler, ServiceConfig, SnatConfig, Verdict,
+};
+use netstack::wire::{Address, Headers, Protocol, checksum, text};
+use netstack::{Instant, LegId, Packet};
+
+/// The address that `text` names.
+///
+/// # Panics
+/// If it names none.
+pub fn addr(text: &str) -> Address {
+    text.parse::<IpAddr>().unwrap_or_else(|e| panic!("{text}: {e}")).into()
+}
+
+/// A leg that leads to these prefixes.
+///
+/// # Panics
+/// If one is none.
+pub fn leg(prefixes: &[&str]) -> LegConfig {
+    let prefixes = prefixes
+        .iter()
+        .map(|p| {
+            let (a, len) = p.split_once('/').unwrap_or_else(|| panic!("{p}: not a prefix"));
+            let len = len.parse().unwrap_or_else(|e| panic!("{p}: {e}"));
+            Prefix::new(addr(a), len).unwrap_or_else(|| panic!("{p}: too long"))
+        })
+        .collect();
+    LegConfig { prefixes, mtu: 1500 }
+}
+
+/// A pool of backends at these addresses, called `b0`, `b1`, …, in turn.
+///
+/// # Panics
+/// If one is no address with a port.
+pub fn pool(name: &str, backends: &[&str]) -> PoolConfig {
+    let backends = backends
+        .iter()
+        .enumerate()
+        .map(|(i, address)| BackendConfig {
+            name: format!("b{i}"),
+            address: address.parse::<SocketAddr>().unwrap_or_else(|e| panic!("{address}: {e}")),
+            weight: 1,
+        })
+        .collect();
+    PoolConfig { name: name.into(), scheduler: Scheduler::RoundRobin, backends }
+}
+
+/// A service of pool number `pool`, listening on `listen` (`tcp 10.99.0.1:80`, `icmp 10.99.0.4`).
+///
+/// # Panics
+/// If `listen` is not like these.
+pub fn service(listen: &str, mode: Mode, pool: u16) -> ServiceConfig {
+    let (protocol, at) = listen.split_once(' ').unwrap_or_else(|| panic!("{listen}: no protocol"));
+    let (protocol, (address, port)) = match protocol {
+        "icmp" => (Protocol::Icmp, (addr(at), 0)),
+        "tcp" | "udp" => {
+            let at: SocketAddr = at.parse().unwrap_or_else(|e| panic!("{listen}: {e}"));
+            let protocol = if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp };
+            (protocol, (at.ip().into(), at.port()))
+        }
+        other => panic!("{other}: no such protocol"),
+    };
+    let listen = Listen { protocol, address, port };
+    ServiceConfig { name: listen.to_string(), listen, mode, pool: PoolId(pool) }
+}
+
+/// What the tests of the packet path mostly need: clients behind leg 0, backends behind leg 1, an L4
+/// service of either family with its own pool, one with DNAT, one on UDP, one on ICMP, one diverted.
+pub fn config() -> Config {
+    let legs = vec![leg(&["10.1.0.0/24", "fd01::/64"]), leg(&["10.2.0.0/24", "fd02::/64"])];
+    let pools = vec![
+        pool("v4", &["10.2.0.11:8080", "10.2.0.12:8080"]),
+        pool("v6", &["[fd02::11]:8080", "[fd02::12]:8080"]),
+    ];
+    let services = vec![
+        service("tcp 10.99.0.1:80", Mode::Nat(Nat::Full), 0),
+        service("tcp [fd99::1]:80", Mode::Nat(Nat::Full), 1),
+        service("tcp 10.99.0.1:81", Mode::Nat(Nat::Dnat), 0),
+        service("tcp [fd99::1]:81", Mode::Nat(Nat::Dnat), 1),
+        service("udp 10.99.0.1:53", Mode::Nat(Nat::Full), 0),
+        service("udp [fd99::1]:53", Mode::Nat(Nat::Full), 1),
+        service("icmp 10.99.0.4", Mode::Nat(Nat::Full), 0),
+        service("icmp fd99::4", Mode::Nat(Nat::Full), 1),
+        service("tcp 10.99.0.2:80", Mode::Divert, 0),
+    ];
+    let mut config = Config::new(42, legs, pools, services);
+    config.snat = SnatConfig {
+        addresses: vec![addr("10.99.0.250"), addr("fd99::250")],
+        ports: (1024, 65_535),
+    };
+    config
+}
+
+/// The line that `line`'s packet is printed as: with every word, defaults too.
+///
+/// # Panics
+/// If it describes no packet.
+pub fn canonical(line: &str) -> String {
+    let packet = text::packet(line).unwrap_or_else(|e| panic!("{}", e.underline(line)));
+    text::Line::of(&packet).to_string()
+}
+
+/// An engine with a clock.
+#[derive(Debug)]
+pub struct Bed {
+    /// The engine.
+    pub engine: Engine,
+    /// The time of the next packet.
+    pub now: Instant,
+}
+
+/// What became of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The leg that it leaves by.
+    pub leg: u16,
+    /// The packet after.
+    pub line: String,
+}
+
+impl Bed {
+    /// An engine made from `config`.
+    ///
+    /// # Panics
+    /// If the configuration is unsound.
+    pub fn new(config: Config) -> Self {
+        let engine = Engine::new(config).unwrap_or_else(|e| panic!("{e}"));
+        Self { engine, now: Instant::from_secs(1) }
+    }
+
+    /// Sends the packet that `line` describes into leg `leg`.
+    ///
+    /// Whatever comes out has been checked: it parses, its checksums are right, and exactly one counter
+    /// of verdicts has moved, by one.
+    ///
+    /// # Panics
+    /// If one of these does not hold, or `line` describes no packet.
+    pub fn send(&mut self, leg: u16, line: &str) -> Seen {
+        let packet = text::packet(line).unwrap_or_else(|e| panic!("{}", e.underline(line)));
+        self.send_packet(leg, packet)
+    }
+
+    /// Sends a packet into leg `leg`; checks as [`send`](Self::send).
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_packet(&mut self, leg: u16, mut packet: Packet) -> Seen {
+        packet.leg = LegId(leg);
+        let was_good = is_good(&packet);
+        let before = self.engine.stats().clone();
+        let verdict = self.engine.handle_packet(self.now, &mut packet);
+        self.check_counters(&before, verdict);
+        self.engine.assert_consistent();
+        if was_good && !matches!(verdict, Verdict::Drop(_)) {
+            assert!(is_good(&packet), "a checksum was spoilt: {}", text::Line::of(&packet));
+        }
+        Seen { verdict, leg: packet.leg.0, line: text::Line::of(&packet).to_string() }
+    }
+
+    /// The only flow.
+    ///
+    /// # Panics
+    /// If there is not exactly one.
+    pub fn flow(&self) -> &Flow {
+        assert_eq!(self.engine.flows().len(), 1);
+        self.engine.flows().iter().next().map(|(_, flow)| flow).unwrap_or_else(|| unreachable!())
+    }
+
+    fn check_counters(&self, before: &Stats, verdict: Verdict) {
+        let mut expected = self.engine.stats().clone();
+        expected.forwarded = before.forwarded;
+        expected.replied = before.replied;
+        expected.diverted = before.diverted;
+        expected.count(verdict);
+        let after = self.engine.stats();
+        let moved = |s: &Stats| (s.forwarded, s.replied, s.diverted);
+        assert_eq!(moved(after), moved(&expected), "counters after {verdict:?}");
+        let drops = |s: &Stats| s.drops().map(|(_, n)| n).sum::<u64>();
+        let dropped = matches!(verdict, Verdict::Drop(_) | Verdict::Reject(_));
+        assert_eq!(drops(after), drops(before) + u64::from(dropped), "drops after {verdict:?}");
+    }
+}
+
+/// True if the packet parses and its transport checksum, once completed, is right.
+fn is_good(packet: &Packet) -> bool {
+    let mut packet = packet.clone();
+    checksum::complete(&mut packet);
+    packet.offload.gso = None;
+    match Headers::parse(&packet) {
+        Ok(headers) => {
+            packet.offload = netstack::packet::Offload::default();
+            checksum::verify_transport(&packet, &headers)
+        }
+        // A super-packet of datagrams has one length for all.
+        Err(_) => false,
+    }
+}
