@@ -1,1 +1,43 @@
-//! x
+//! HTTP proxying and TCP splicing over user-space TCP streams.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`http1`] | the HTTP/1 codec: strict reading, forwarding in our own framing; no I/O |
+//! | [`proxy`] | a client connection of mode `http`, from its first request to its end |
+//! | `exchange` | one request and its response over one connection to a backend |
+//! | `relay` | one direction of a body |
+//! | [`orderly`] | streams that tell an end from a failure |
+//! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
+//! | [`upstream`] | choosing, reaching and keeping connections to backends |
+//! | [`tls`] | TLS on the client's side |
+//! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
+//! | [`balance`] | backends chosen from the engine's pools and reached through it |
+//! | [`service`] | what the connections of a service share, and its configuration |
+//! | [`stats`], [`timeouts`], [`limits`] | counters, waiting times, bounds |
+//!
+//! Everything is generic over byte streams that need not be `Send`, and takes its time from
+//! `tokio::time` alone: it runs on a current-thread runtime within a `LocalSet`, and a paused runtime
+//! gives it virtual time.
+
+pub mod balance;
+mod buffer;
+mod deadline;
+pub mod divert;
+mod exchange;
+pub mod http1;
+pub mod limits;
+pub mod orderly;
+pub mod proxy;
+mod relay;
+pub mod service;
+pub mod splice;
+pub mod stats;
+pub mod timeouts;
+pub mod tls;
+pub mod upstream;
+
+pub use http1::encode::Forwarded;
+pub use proxy::serve;
+pub use service::{Config, Service};
+pub use splice::{SpliceService, splice};
+pub use timeouts::Timeouts;

@@ -15,6 +15,7 @@
 pub mod dev;
 pub mod packet;
 pub mod segment;
+pub mod tcp;
 pub mod time;
 pub mod wheel;
 pub mod wire;

@@ -85,12 +85,11 @@ impl Segments<'_> {
             Some(cut) if index + 1 < cut.count() => Some(index + 1),
             _ => None,
         };
-        match &self.cut {
-            Some(cut) => cut.write(self.packet, index, out),
-            None => {
-                out.copy_from(self.packet);
-                checksum::complete(out);
-            }
+        if let Some(cut) = &self.cut {
+            cut.write(self.packet, index, out);
+        } else {
+            out.copy_from(self.packet);
+            checksum::complete(out);
         }
         true
     }
@@ -198,7 +197,8 @@ impl Cut {
         match self.family {
             Family::V4 => {
                 put_u16(bytes, V4_TOTAL_LENGTH, len as u16);
-                let id = u16::from_be_bytes([bytes[V4_IDENTIFICATION], bytes[V4_IDENTIFICATION + 1]]);
+                let id =
+                    u16::from_be_bytes([bytes[V4_IDENTIFICATION], bytes[V4_IDENTIFICATION + 1]]);
                 put_u16(bytes, V4_IDENTIFICATION, id.wrapping_add(index as u16));
                 put_u16(bytes, V4_CHECKSUM, 0);
                 let sum = !checksum::sum(&bytes[..self.l4]);
@@ -343,7 +343,7 @@ mod tests {
         let header = packet.len() - payload.len();
         let size = size.min(max_len - header);
         assert_eq!(cut.len(), payload.len().div_ceil(size).max(1));
-        let mut joined = Vec::new();
+        let mut joined: Vec<u8> = Vec::new();
         for (i, piece) in cut.iter().enumerate() {
             let (view, last) = (tcp_view(piece), i + 1 == cut.len());
             assert_eq!(view.seq(), 0xffff_f000_u32.wrapping_add(joined.len() as u32));
@@ -352,7 +352,10 @@ mod tests {
             assert_eq!(view.flags().contains(TcpFlags::PSH), last);
             assert!(view.flags().contains(TcpFlags::ACK));
             assert_eq!((view.ack(), view.window()), (7, 256));
-            assert_eq!(piece.0.data()[piece.1.l4() + 20..][..12], packet.data()[header - 12..header]);
+            assert_eq!(
+                piece.0.data()[piece.1.l4() + 20..][..12],
+                packet.data()[header - 12..header]
+            );
             assert!(last || view.payload().len() == size);
             if family == Family::V4 {
                 let id = 0xfffe_u16.wrapping_add(i as u16);
@@ -388,7 +391,7 @@ mod tests {
         let packet = udp(family, payload, size as u16);
         let cut = pieces(&packet, MAX_PACKET_LEN);
         assert_eq!(cut.len(), payload.len().div_ceil(size).max(1));
-        let mut joined = Vec::new();
+        let mut joined: Vec<u8> = Vec::new();
         for (i, (piece, headers)) in cut.iter().enumerate() {
             let view = Udp::new_checked(&piece.data()[headers.l4()..]).unwrap();
             assert_eq!(usize::from(view.length()), piece.len() - headers.l4());
@@ -473,7 +476,8 @@ mod tests {
     fn bytes_behind_the_packet_are_left_behind() {
         let mut packet = tcp(Family::V4, &bytes(2_000), Some(1_000), 0x10);
         packet.set_len(packet.len() + 5);
-        let total: usize = pieces(&packet, MAX_PACKET_LEN).iter().map(|p| tcp_view(p).payload().len()).sum();
+        let total: usize =
+            pieces(&packet, MAX_PACKET_LEN).iter().map(|p| tcp_view(p).payload().len()).sum();
         assert_eq!(total, 2_000);
     }
 

@@ -1,2 +1,57 @@
-//! x
-fn main() {}
+//! The project's own chores, which a user of balun never needs.
+
+mod compare;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
+cargo xtask help                this text
+
+compare builds balun, makes namespaces of its own, and runs each rival in them in turn: the same
+clients, the same servers, another balancer between. It needs root (or `unshare -Urnm` with a tmpfs
+on /run) and says which Debian packages are missing. Tables go to stdout, progress to stderr.
+
+  --rounds N     rounds, 1 to 50 [5]; rivals take turns within a round
+  --seconds S    seconds that each measurement lasts, 1 to 60 [3]
+  --http         measure keep-alive requests too, and the balancers of layer 7
+  --only LIST    only these, with commas between: measures (stream, connect, http), rivals (direct,
+                 nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own)
+  --balun PATH   measure this binary instead of building one
+
+exit codes: 0 measured, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
+";
+
+/// What the process ends with, as for `balun` itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    WrongCommandLine = 2,
+    CouldNot = 3,
+    NotAllowed = 77,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asks_for_help = |argument: &String| matches!(argument.as_str(), "help" | "--help" | "-h");
+    let exit = match arguments.split_first() {
+        None => {
+            eprint!("{HELP}");
+            Exit::WrongCommandLine
+        }
+        Some(_) if arguments.iter().any(asks_for_help) => compare::print(HELP),
+        Some((command, rest)) if command == "compare" => compare::main(rest),
+        Some((command, _)) => {
+            eprintln!("error: no such command: `{command}`; see `cargo xtask help`");
+            Exit::WrongCommandLine
+        }
+    };
+    exit.into()
+}

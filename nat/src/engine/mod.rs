@@ -103,7 +103,11 @@ impl Engine {
         self.stats.packets += 1;
         self.stats.bytes += packet.len() as u64;
         let verdict = match Headers::parse(packet) {
-            Ok(headers) => self.classify(now, packet, &headers),
+            Ok(headers) => {
+                // What lies behind the packet's own length is nobody's, and must not be summed up.
+                packet.set_len(headers.total_len());
+                self.classify(now, packet, &headers)
+            }
             Err(malformed) => Verdict::Drop(malformed.into()),
         };
         self.stats.count(verdict);

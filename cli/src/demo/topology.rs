@@ -1,0 +1,91 @@
+//! Who lives where in the demo: one client, some backends, a leg to each.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use nat::{
+    BackendConfig, Config, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix, Scheduler,
+    ServiceConfig, SnatConfig,
+};
+use netstack::dev::TunConfig;
+use netstack::wire::{Address, Protocol};
+
+use crate::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstream};
+
+/// The client's address.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
+/// The L4 service: one connection, rewritten packet by packet.
+pub const VIP_L4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1)), 80);
+/// The L7 service: each request balanced.
+pub const VIP_L7: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2)), 80);
+/// The port of the backends.
+pub const BACKEND_PORT: u16 = 8080;
+const SNAT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 250);
+
+/// Where backend number `index` (from 0) lives.
+pub fn backend_address(index: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 2, index + 1, 11)
+}
+
+/// What backend number `index` is called.
+pub fn backend_name(index: u8) -> String {
+    format!("web{}", index + 1)
+}
+
+/// The plan of the demo. `netns` names the namespace of each leg: the client's, then the backends'.
+pub fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
+    let addresses =
+        std::iter::once(CLIENT).chain((0..backends).map(backend_address)).map(IpAddr::V4);
+    let names = std::iter::once("client".to_owned()).chain((0..backends).map(backend_name));
+    let legs: Vec<_> = addresses
+        .zip(names)
+        .enumerate()
+        .map(|(i, (address, name))| {
+            let mut tun = TunConfig::new(&name);
+            tun.addresses = vec![(address, 24)];
+            tun.default_route = true;
+            LegPlan { netns: netns.get(i).cloned().flatten(), tun }
+        })
+        .collect();
+    let engine_legs = legs
+        .iter()
+        .map(|leg| LegConfig {
+            prefixes: leg
+                .tun
+                .addresses
+                .iter()
+                .filter_map(|&(address, len)| Prefix::new(address.into(), len))
+                .collect(),
+            mtu: leg.tun.mtu,
+        })
+        .collect();
+    let pool = PoolConfig {
+        name: "web".into(),
+        scheduler: Scheduler::RoundRobin,
+        backends: (0..backends)
+            .map(|i| BackendConfig {
+                name: backend_name(i),
+                address: SocketAddr::new(backend_address(i).into(), BACKEND_PORT),
+                weight: 1,
+            })
+            .collect(),
+    };
+    let service = |name: &str, vip: SocketAddr, mode| ServiceConfig {
+        name: name.into(),
+        listen: Listen {
+            protocol: Protocol::Tcp,
+            address: vip.ip().into(),
+            port: vip.port(),
+        },
+        mode,
+        pool: PoolId(0),
+    };
+    let services =
+        vec![service("l4", VIP_L4, Mode::Nat(Nat::Full)), service("l7", VIP_L7, Mode::Divert)];
+    let mut engine = Config::new(seed, engine_legs, vec![pool], services);
+    engine.snat = SnatConfig { addresses: vec![Address::from(SNAT)], ..SnatConfig::default() };
+    let http = ApplicationPlan {
+        protocol: Application::Http(Box::default(), None),
+        upstream: Upstream::Userspace,
+    };
+    Plan { engine, legs, applications: vec![None, Some(http)] }
+}

@@ -1,0 +1,88 @@
+//! The built-in web server: it says who it is.
+//!
+//! `GET /` answers with the server's name, `GET /bytes/N` with N bytes; `POST` echoes the body's
+//! length. Every answer carries `X-Backend`. Over any stream: a kernel socket, or one of ours.
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The longest `/bytes/N`: it is built in memory.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// Serves the connections of `listener` until the task is dropped. Must run on a `LocalSet`.
+///
+/// # Errors
+/// The listener is gone.
+pub async fn serve(listener: TcpListener, name: Rc<str>) -> io::Result<()> {
+    // Dropped with this future, and its connections with it: a killed server leaves none behind.
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // An answer is one write; waiting to fill a segment would only delay it.
+        stream.set_nodelay(true)?;
+        connections.spawn_local(serve_connection(stream, Rc::clone(&name)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Serves one connection until it closes.
+pub async fn serve_connection<S>(stream: S, name: Rc<str>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let answer = service_fn(move |request| {
+        let name = Rc::clone(&name);
+        async move { Ok::<_, Infallible>(answer(request, &name).await) }
+    });
+    // A client that goes away mid-request is its own affair.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
+}
+
+async fn answer(request: Request<Incoming>, name: &str) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let (status, body) = if request.method() == Method::POST {
+        match read_all(request.into_body()).await {
+            Ok(len) => (StatusCode::OK, format!("{name} took {len} bytes\n").into()),
+            Err(_) => (StatusCode::BAD_REQUEST, Bytes::new()),
+        }
+    } else if let Some(n) = path.strip_prefix("/bytes/") {
+        match n.parse() {
+            Ok(n) if n <= MAX_BYTES => (StatusCode::OK, pattern(n)),
+            _ => (StatusCode::NOT_FOUND, Bytes::new()),
+        }
+    } else {
+        (StatusCode::OK, format!("hello from {name}\n").into())
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    if let Ok(value) = name.parse() {
+        response.headers_mut().insert("x-backend", value);
+    }
+    response
+}
+
+async fn read_all(mut body: Incoming) -> Result<usize, hyper::Error> {
+    let mut len = 0;
+    while let Some(frame) = body.frame().await {
+        len += frame?.data_ref().map_or(0, Bytes::len);
+    }
+    Ok(len)
+}
+
+/// The bytes of `/bytes/N`: they repeat every 251, a prime, so that a shifted block shows.
+pub fn pattern(len: usize) -> Bytes {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}

@@ -1,0 +1,224 @@
+//! What a running balancer is made of, and how it is put together.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use l7::balance::{PoolBalance, Userspace};
+use l7::divert::{Acceptor, Proxy};
+use l7::upstream::Connect;
+use l7::{Service, SpliceService, serve, splice, tls};
+use nat::rng::mix;
+use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
+use netstack::dev::netns::NamespaceError;
+use netstack::dev::{Namespace, Tun, TunConfig, TunError};
+use netstack::tcp::{Endpoint, EndpointConfig, Stack, TcpStream};
+
+use crate::kernel::KernelConnect;
+use crate::runtime::Application;
+
+/// Everything that a balancer is made from, with nothing opened yet.
+#[derive(Debug)]
+pub struct Plan {
+    /// The engine's part.
+    pub engine: nat::Config,
+    /// Devices, in the order of the engine's legs.
+    pub legs: Vec<LegPlan>,
+    /// What ends the flows of each diverted service, in the order of the engine's services.
+    pub applications: Vec<Option<ApplicationPlan>>,
+}
+
+/// A leg's device.
+#[derive(Clone, Debug)]
+pub struct LegPlan {
+    /// The namespace that it is made in; that of the process if there is none.
+    pub netns: Option<String>,
+    /// The device.
+    pub tun: TunConfig,
+}
+
+/// What runs on top of a diverted service's connections.
+#[derive(Clone, Debug)]
+pub struct ApplicationPlan {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// How backends are reached.
+    pub upstream: Upstream,
+}
+
+/// The protocol that a diverted service speaks.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// HTTP, each request balanced by itself; inside TLS if there are settings for it.
+    Http(Box<l7::Config>, Option<Arc<rustls::ServerConfig>>),
+    /// Bytes.
+    Tcp,
+}
+
+/// How connections to backends are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upstream {
+    /// By user-space TCP through the engine and the legs.
+    #[default]
+    Userspace,
+    /// By sockets of the host, in the namespace of the process.
+    Kernel,
+}
+
+/// Why a leg could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Its namespace.
+    Namespace(NamespaceError),
+    /// Its device.
+    Tun(TunError),
+}
+
+impl OpenError {
+    /// True if the machine does not allow it, whatever the configuration says.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Namespace(_) => false,
+            Self::Tun(error) => error.is_environment(),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(error) => error.fmt(f),
+            Self::Tun(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Requests or connections that a diverted service gave each backend of its pool, and how many of its
+/// clients it had to refuse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationStats {
+    /// Requests (mode `http`) or connections (mode `tcp`) by backend.
+    pub by_backend: Vec<u64>,
+    /// Connections made to backends.
+    pub upstream_connects: u64,
+    /// Messages refused by the HTTP rules.
+    pub rejected: u64,
+}
+
+/// Reads an application's counters.
+pub type ReadStats = Rc<dyn Fn() -> ApplicationStats>;
+
+/// The counters of each diverted service.
+pub type AllStats = Vec<(ServiceId, ReadStats)>;
+
+impl LegPlan {
+    /// Makes the device.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what could not be made, and why.
+    pub fn open(&self) -> Result<Tun, OpenError> {
+        let queues = match &self.netns {
+            Some(name) => {
+                let namespace = Namespace::open(name).map_err(OpenError::Namespace)?;
+                Tun::open_in(&namespace, &self.tun)
+            }
+            None => Tun::open(&self.tun),
+        };
+        let mut queues = queues.map_err(OpenError::Tun)?;
+        Ok(queues.remove(0))
+    }
+}
+
+impl Plan {
+    /// Puts engine and applications together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the engine's part contradicts itself.
+    pub fn assemble(self) -> Result<(Balancer<Proxy>, AllStats), ConfigError> {
+        let mtu = self.legs.iter().map(|leg| leg.tun.mtu).min().unwrap_or(1500);
+        let seed = self.engine.seed;
+        let mut endpoint = EndpointConfig::new([mix(seed ^ 6), mix(seed ^ 7)]);
+        endpoint.mtu = mtu;
+        endpoint.receive_buffer = BUFFER;
+        endpoint.send_buffer = BUFFER;
+        endpoint.max_half_open = self.engine.limits.half_open;
+        let stack = Stack::new(Endpoint::new(endpoint));
+
+        let mut acceptors = Vec::new();
+        let mut stats = AllStats::new();
+        for (id, (service, application)) in
+            (0..).zip(self.engine.services.iter().zip(&self.applications))
+        {
+            let application = application.as_ref().filter(|_| service.mode == Mode::Divert);
+            let pool = self.engine.pools.get(usize::from(service.pool.0));
+            let (Some(application), Some(pool)) = (application, pool) else {
+                acceptors.push(None);
+                continue;
+            };
+            let pool = Pool::new(pool.clone(), mix(seed ^ (200 + u64::from(id))));
+            let balance = Rc::new(PoolBalance::new(pool, stack.clone()));
+            let (acceptor, read) = match application.upstream {
+                Upstream::Userspace => accept(Userspace(stack.clone()), balance, &application.protocol),
+                Upstream::Kernel => accept(KernelConnect, balance, &application.protocol),
+            };
+            acceptors.push(Some(acceptor));
+            stats.push((ServiceId(id), read));
+        }
+        let engine = Engine::new(self.engine)?;
+        Ok((Balancer::new(engine, Proxy::new(stack, acceptors)), stats))
+    }
+}
+
+/// Bytes of each connection's buffers, each way: what one large transfer needs to keep a fast leg busy.
+const BUFFER: usize = 256 << 10;
+
+fn accept<C: Connect>(
+    connect: C,
+    balance: Rc<PoolBalance>,
+    protocol: &Protocol,
+) -> (Acceptor, ReadStats) {
+    match protocol {
+        Protocol::Http(config, tls) => {
+            let service = Rc::new(Service::new(connect, balance, (**config).clone()));
+            let (tls, read) = (tls.clone(), Rc::clone(&service));
+            let acceptor = move |stream: TcpStream, peer, local| {
+                let service = Rc::clone(&service);
+                match tls.clone() {
+                    Some(tls) => {
+                        tokio::task::spawn_local(tls::serve_tls(stream, peer, local, tls, service))
+                    }
+                    None => tokio::task::spawn_local(serve(stream, peer, local, false, service)),
+                };
+            };
+            let read = move || ApplicationStats {
+                by_backend: read.stats().requests_by_backend(),
+                upstream_connects: read.stats().upstream_connects.get(),
+                rejected: read.stats().rejected_total(),
+            };
+            (Rc::new(acceptor), Rc::new(read))
+        }
+        Protocol::Tcp => {
+            let timeouts = l7::Timeouts::default();
+            let service = Rc::new(SpliceService::new(connect, balance, timeouts));
+            let read = Rc::clone(&service);
+            let acceptor = move |stream: TcpStream, peer, _| {
+                tokio::task::spawn_local(splice(stream, peer, Rc::clone(&service)));
+            };
+            let read = move || ApplicationStats {
+                by_backend: read.stats().connections_by_backend(),
+                upstream_connects: read.stats().upstream_connects.get(),
+                rejected: read.stats().refused.get(),
+            };
+            (Rc::new(acceptor), Rc::new(read))
+        }
+    }
+}
+
+impl Application for Proxy {
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Self::poll_wake(self, cx)
+    }
+}

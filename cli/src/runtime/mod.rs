@@ -1,0 +1,178 @@
+//! The loop that joins devices and the balancer.
+//!
+//! # Theory of operation
+//!
+//! One thread, one loop, one round at a time:
+//!
+//! 1. **Receive.** From each leg that has something, up to [`BATCH`] packets. Each gets its verdict at
+//!    once, and one that leaves is written at once, from the buffer that it was read into.
+//! 2. **Run.** Timers fire and the applications of diverted flows run, with everything of the batch
+//!    before them, so that an answer carries the acknowledgment of what it answers.
+//! 3. **Transmit.** What they want sent goes through the engine and out.
+//! 4. **Wait**, if the round found nothing to read, for a leg, a timer or an application's wake-up.
+//!
+//! Sending never waits: a TUN whose queue is full drops, as a wire would, and the drop is counted.
+
+mod clock;
+mod leg;
+
+pub use clock::Clock;
+pub use leg::{Leg, LegStats};
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use nat::{Balancer, Divert, Verdict};
+use netstack::dev::{Device, Received, Transmitted};
+use netstack::{Instant, Packet};
+use tokio::time::Sleep;
+
+/// Packets read from one leg before the others have their turn: large enough that the cost of a round
+/// is shared, small enough that an answer does not wait long.
+pub const BATCH: usize = 64;
+
+/// Rounds in a row that find work before signals, kernel sockets and timers of the runtime are looked
+/// at all the same.
+const ROUNDS_BEFORE_YIELD: u32 = 8;
+
+/// An application whose tasks wake the loop by themselves.
+pub trait Application: Divert {
+    /// Ready if a task waits to be run; otherwise the context's waker is woken when one does.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Devices and the balancer between them.
+#[derive(Debug)]
+pub struct Runtime<A> {
+    balancer: Balancer<A>,
+    legs: Vec<Leg>,
+    clock: Clock,
+    packet: Packet,
+}
+
+impl<A: Application> Runtime<A> {
+    /// A runtime over `legs`, in the order of their numbers. Must be made inside a tokio runtime.
+    pub fn new(balancer: Balancer<A>, legs: Vec<Leg>, clock: Clock) -> Self {
+        Self { balancer, legs, clock, packet: Packet::max_sized() }
+    }
+
+    /// The balancer, to look at or to change between rounds.
+    pub const fn balancer_mut(&mut self) -> &mut Balancer<A> {
+        &mut self.balancer
+    }
+
+    /// Counters of each leg.
+    pub fn leg_stats(&self) -> impl Iterator<Item = &LegStats> {
+        self.legs.iter().map(|leg| &leg.stats)
+    }
+
+    /// Runs until `stop` is done, calling `each_wake` with the runtime whenever `ticker` says so.
+    ///
+    /// # Errors
+    /// A device is gone: its TUN was deleted.
+    pub async fn run(&mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let mut stop = pin!(stop);
+        let mut sleep = pin!(tokio::time::sleep(std::time::Duration::ZERO));
+        let mut busy_rounds = 0;
+        loop {
+            let received = self.round()?;
+            if received && busy_rounds < ROUNDS_BEFORE_YIELD {
+                busy_rounds += 1;
+                continue;
+            }
+            let pause = if received { Pause::Glance } else { Pause::UntilWork };
+            busy_rounds = 0;
+            if self.wait(pause, stop.as_mut(), sleep.as_mut()).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One round; true if it read anything.
+    fn round(&mut self) -> io::Result<bool> {
+        let now = self.clock.now();
+        let mut received = false;
+        for index in 0..self.legs.len() {
+            received |= self.receive(now, index)?;
+        }
+        self.balancer.poll(now);
+        while self.balancer.poll_transmit(now, &mut self.packet) {
+            transmit(&mut self.legs, &mut self.packet)?;
+        }
+        Ok(received)
+    }
+
+    fn receive(&mut self, now: Instant, index: usize) -> io::Result<bool> {
+        for n in 0..BATCH {
+            let leg = &mut self.legs[index];
+            match leg.receive(&mut self.packet)? {
+                Received::WouldBlock | Received::End => return Ok(n > 0),
+                Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
+                Received::Packet => {
+                    self.packet.leg = leg.id;
+                    match self.balancer.handle_packet(now, &mut self.packet) {
+                        Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
+                            transmit(&mut self.legs, &mut self.packet)?;
+                        }
+                        Verdict::Divert(_) | Verdict::Drop(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for work; true if the end was asked for.
+    async fn wait(
+        &mut self,
+        pause: Pause,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut sleep: Pin<&mut Sleep>,
+    ) -> bool {
+        match self.balancer.poll_timeout() {
+            Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
+            None => sleep.as_mut().reset(self.clock.tokio(self.clock.now() + IDLE)),
+        }
+        if pause == Pause::Glance {
+            tokio::task::yield_now().await;
+        }
+        poll_fn(|cx| {
+            if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            let mut ready = pause == Pause::Glance;
+            ready |= sleep.as_mut().poll(cx).is_ready();
+            ready |= self.balancer.divert.poll_wake(cx).is_ready();
+            for leg in &mut self.legs {
+                ready |= leg.poll_readable(cx).is_ready();
+            }
+            if ready { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+/// The longest the loop sleeps with nothing to wait for.
+const IDLE: std::time::Duration = std::time::Duration::from_mins(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// There is more to read: let the runtime look around once.
+    Glance,
+    UntilWork,
+}
+
+fn transmit(legs: &mut [Leg], packet: &mut Packet) -> io::Result<()> {
+    let Some(leg) = legs.get_mut(usize::from(packet.leg.0)) else { return Ok(()) };
+    let bytes = packet.len() as u64;
+    match leg.device.get_mut().transmit(packet)? {
+        Transmitted::Sent => {
+            leg.stats.sent += 1;
+            leg.stats.sent_bytes += bytes;
+        }
+        Transmitted::WouldBlock | Transmitted::Dropped(_) => leg.stats.send_drops += 1,
+    }
+    Ok(())
+}

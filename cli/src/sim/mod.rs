@@ -1,0 +1,224 @@
+//! A whole network in memory, on a virtual clock: hosts, links that lose and reorder, and the real
+//! balancer between them.
+//!
+//! # Theory of operation
+//!
+//! [`Network`] holds one [`Host`] a leg. A host is a user-space TCP endpoint with tasks on top: web
+//! servers, clients. What a host sends crosses a [`Link`] to the balancer and what the balancer sends
+//! crosses one to the host; a link is a seeded rule for when, and whether, a packet arrives.
+//!
+//! Time is that of a paused tokio runtime ([`run`]), so tasks may sleep and set timeouts as they like:
+//! the clock jumps to the next packet, timer or deadline as soon as nothing else can happen. The same
+//! seed gives the same run.
+
+mod host;
+mod link;
+
+pub use host::{Host, SimDial};
+pub use link::{Impairment, Link};
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use nat::{Balancer, Verdict};
+use netstack::{Instant, LegId, Packet};
+
+use crate::runtime::{Application, Clock};
+
+/// Runs `work` to its end on a paused clock.
+///
+/// # Errors
+/// The runtime could not be made.
+pub fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+/// Hosts, links, and the balancer between them.
+#[derive(Debug)]
+pub struct Network<A> {
+    /// The balancer.
+    pub balancer: Balancer<A>,
+    hosts: Vec<Host>,
+    links: Vec<Link>,
+    clock: Clock,
+    in_flight: BinaryHeap<Reverse<Arrival>>,
+    sequence: u64,
+    scratch: Packet,
+    /// Checks the engine's invariants after each step: slow, and what tests want.
+    pub check_invariants: bool,
+}
+
+/// A packet on its way.
+#[derive(Debug)]
+struct Arrival {
+    at: Instant,
+    /// Order of departure, among those that arrive together.
+    sequence: u64,
+    to: Place,
+    packet: Packet,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Balancer,
+    Host,
+}
+
+impl PartialEq for Arrival {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Arrival {}
+
+impl PartialOrd for Arrival {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Arrival {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl<A: Application> Network<A> {
+    /// A network in which host number n is at leg n, behind link n. Must be made inside [`run`].
+    pub fn new(balancer: Balancer<A>, hosts: Vec<Host>, links: Vec<Link>) -> Self {
+        Self {
+            balancer,
+            hosts,
+            links,
+            clock: Clock::start(),
+            in_flight: BinaryHeap::new(),
+            sequence: 0,
+            scratch: Packet::max_sized(),
+            check_invariants: false,
+        }
+    }
+
+    /// A host, to kill or to bring back.
+    pub fn host_mut(&mut self, leg: usize) -> Option<&mut Host> {
+        self.hosts.get_mut(leg)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Lets the network live until `until` is done, and gives what that gave.
+    pub async fn run_until<T>(&mut self, until: impl Future<Output = T>) -> T {
+        let mut until = pin!(until);
+        loop {
+            self.step();
+            let next = self.next_event();
+            let ahead = next.map(|next| next.saturating_since(self.now()));
+            match ahead {
+                // Finer than tokio's timers: the clock is moved by hand.
+                Some(ahead) if ahead < Duration::from_millis(1) => {
+                    if let Poll::Ready(done) = poll_once(until.as_mut()).await {
+                        return done;
+                    }
+                    tokio::time::advance(ahead).await;
+                }
+                _ => {
+                    let wake = next.map_or(self.now() + Duration::from_mins(1), |next| next);
+                    let mut sleep = pin!(tokio::time::sleep_until(self.clock.tokio(wake)));
+                    let done = poll_fn(|cx| {
+                        if let Poll::Ready(done) = until.as_mut().poll(cx) {
+                            return Poll::Ready(Some(done));
+                        }
+                        let timer = sleep.as_mut().poll(cx).is_ready();
+                        if self.poll_wake(cx) || timer { Poll::Ready(None) } else { Poll::Pending }
+                    })
+                    .await;
+                    if let Some(done) = done {
+                        return done;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Delivers what has arrived, and lets everyone run and send.
+    fn step(&mut self) {
+        let now = self.now();
+        while self.in_flight.peek().is_some_and(|Reverse(arrival)| arrival.at <= now) {
+            let Some(Reverse(arrival)) = self.in_flight.pop() else { break };
+            self.deliver(now, arrival);
+        }
+        self.balancer.poll(now);
+        let mut packet = std::mem::replace(&mut self.scratch, Packet::with_capacity(0));
+        while self.balancer.poll_transmit(now, &mut packet) {
+            self.send(now, Place::Host, &packet);
+        }
+        for index in 0..self.hosts.len() {
+            while self.hosts[index].poll_transmit(now, &mut packet) {
+                packet.leg = LegId(index as u16);
+                self.send(now, Place::Balancer, &packet);
+            }
+        }
+        self.scratch = packet;
+        if self.check_invariants {
+            self.balancer.engine.assert_consistent();
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, arrival: Arrival) {
+        let Arrival { to, mut packet, .. } = arrival;
+        match to {
+            Place::Host => {
+                if let Some(host) = self.hosts.get_mut(usize::from(packet.leg.0))
+                    && host.handle_packet(now, &mut packet)
+                {
+                    // It answered on the spot, as a kernel does for a closed port.
+                    self.send(now, Place::Balancer, &packet);
+                }
+            }
+            Place::Balancer => match self.balancer.handle_packet(now, &mut packet) {
+                Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
+                    self.send(now, Place::Host, &packet);
+                }
+                Verdict::Divert(_) | Verdict::Drop(_) => {}
+            },
+        }
+    }
+
+    fn send(&mut self, now: Instant, to: Place, packet: &Packet) {
+        let Some(link) = self.links.get_mut(usize::from(packet.leg.0)) else { return };
+        let (in_flight, sequence) = (&mut self.in_flight, &mut self.sequence);
+        link.carry(now, packet, |at, packet| {
+            *sequence += 1;
+            in_flight.push(Reverse(Arrival { at, sequence: *sequence, to, packet }));
+        });
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let arrival = self.in_flight.peek().map(|Reverse(arrival)| arrival.at);
+        let hosts = self.hosts.iter().filter_map(Host::poll_timeout);
+        hosts.chain(arrival).chain(self.balancer.poll_timeout()).min()
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut woken = self.balancer.divert.poll_wake(cx).is_ready();
+        for host in &self.hosts {
+            woken |= host.poll_wake(cx);
+        }
+        woken
+    }
+}
+
+async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}

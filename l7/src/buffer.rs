@@ -1,0 +1,134 @@
+//! The byte buffer of one direction of a connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::limits::{BUFFER_MAX, BUFFER_START};
+
+/// A bounded queue of bytes: filled at the back, consumed at the front.
+///
+/// It allocates at first use, doubles when a read fills it, stops at [`BUFFER_MAX`] and is kept for
+/// the life of the connection, so that a request allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The last read left no room: more is likely waiting than fits.
+    filled_up: bool,
+}
+
+impl Buffer {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: Vec::new(), start: 0, end: 0, filled_up: false }
+    }
+
+    /// The bytes not yet consumed.
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// How many more bytes may be pushed.
+    pub(crate) const fn room(&self) -> usize {
+        BUFFER_MAX - self.len()
+    }
+
+    /// Forgets the first `count` bytes, or all if there are fewer.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Appends `data`. The caller asks [`Self::room`] first; heads, which are bounded, need not.
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        self.reserve(data.len());
+        if let Some(free) = self.bytes.get_mut(self.end..self.end + data.len()) {
+            free.copy_from_slice(data);
+            self.end += data.len();
+        }
+    }
+
+    /// Returns the memory of a buffer that grew to its maximum, once it is empty.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() && self.bytes.len() >= BUFFER_MAX {
+            *self = Self::new();
+        }
+    }
+
+    /// Reads once from `source`. Zero is the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream, and `OutOfMemory` if the buffer is full: then the caller must consume.
+    pub(crate) fn poll_fill<R: AsyncRead + Unpin + ?Sized>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+    ) -> Poll<io::Result<usize>> {
+        // A read wants a fair piece of room; after one that was filled, as much again as there was.
+        let wanted = if self.filled_up { self.bytes.len() } else { BUFFER_START / 2 };
+        self.reserve(wanted.min(self.room()));
+        let Some(free) = self.bytes.get_mut(self.end..).filter(|free| !free.is_empty()) else {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        };
+        let mut target = ReadBuf::new(free);
+        ready!(Pin::new(source).poll_read(cx, &mut target))?;
+        let count = target.filled().len();
+        self.filled_up = target.remaining() == 0;
+        self.end += count;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes once to `sink` and consumes what it took, at most `limit` bytes.
+    pub(crate) fn poll_drain<W: AsyncWrite + Unpin + ?Sized>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        let data = self.filled();
+        let data = data.get(..limit).unwrap_or(data);
+        match ready!(Pin::new(sink).poll_write(cx, data))? {
+            0 if !data.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => {
+                self.consume(count);
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    /// Makes at least `count` bytes free at the back, if the maximum allows.
+    fn reserve(&mut self, count: usize) {
+        if self.bytes.len() - self.end >= count {
+            return;
+        }
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let needed = self.end + count;
+        if self.bytes.len() < needed {
+            let size = needed.next_power_of_two().clamp(BUFFER_START, BUFFER_MAX.max(needed));
+            self.bytes.resize(size, 0);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! One request and its response, over one connection to a backend.
+//!
+//! # Theory of operation
+//! Both directions move at once within one task: the request's body goes up while the response may
+//! already come down. Before the response's head has come, a broken write upstream is no error yet:
+//! a backend may answer early and close (R15), and its answer is what the client should get. Until
+//! then the client is read too, so that one that resets frees its backend.
+//!
+//! ```text
+//!            head and body up ─────────────────────────────►
+//! await head ──1xx──► await head ──final──► deliver ──► Response { close, reusable }
+//!     │                                        │
+//!     ├─ 101 to a websocket ► Tunnel           └─ any failure ► ClientGone (drop both)
+//!     └─ closed / timed out / not HTTP ► the caller answers, or sends the request again
+//! ```
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Method, StatusCode, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::buffer::Buffer;
+use crate::deadline::Deadline;
+use crate::http1::encode::{self, Delivery};
+use crate::http1::framing::Framing;
+use crate::http1::head::{self, ResponseHead};
+use crate::http1::reject::{Reject, Rule};
+use crate::http1::scan::{Extent, Scanner};
+use crate::http1::websocket::Accept;
+use crate::limits::{BUFFER_START, INTERIM_RESPONSES};
+use crate::relay::{Relay, RelayError};
+use crate::service::Service;
+use crate::stats::Stats;
+use crate::timeouts::Timeouts;
+use crate::upstream::Connect;
+
+/// What is left of a request once its head has been re-encoded.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) framing: Framing,
+    pub(crate) persistent: bool,
+    pub(crate) expects_continue: bool,
+    pub(crate) websocket: Option<Accept>,
+}
+
+/// The buffers of a client connection, used by every exchange on it.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    pub(crate) client_in: Buffer,
+    pub(crate) client_out: Buffer,
+    pub(crate) upstream_in: Buffer,
+    pub(crate) upstream_out: Buffer,
+    /// The request's head as forwarded; kept until it is answered, to be sent again.
+    pub(crate) head: Vec<u8>,
+    /// A response's head as delivered.
+    response: Vec<u8>,
+}
+
+/// How an exchange went well.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// The response has been delivered to its end.
+    Response {
+        /// The client was told that its connection ends.
+        close: bool,
+        /// The backend's connection can serve another request.
+        reusable: bool,
+    },
+    /// The backend agreed to a websocket; its answer waits in the buffer to the client.
+    Tunnel,
+}
+
+/// How it did not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The backend closed before the first byte of its answer.
+    Closed,
+    /// It did not answer in time.
+    TimedOut,
+    /// It answered, but not with HTTP that we accept.
+    BadResponse(Reject),
+    /// The client's body broke a rule, or came too slowly, before there was an answer.
+    Refused(Reject),
+    /// The client is gone, or half an answer is on its way: nothing can be said.
+    ClientGone,
+}
+
+impl Failure {
+    /// Whether it tells of a sick backend. One that closes a kept connection is within its rights.
+    pub(crate) const fn blames_backend(&self, reused: bool) -> bool {
+        match self {
+            Self::Closed => !reused,
+            Self::TimedOut | Self::BadResponse(_) => true,
+            Self::Refused(_) | Self::ClientGone => false,
+        }
+    }
+}
+
+/// How far the request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    Running,
+    Sent,
+    /// The backend takes no more; it may have answered.
+    Broken,
+}
+
+/// An exchange in progress.
+pub(crate) struct Exchange<'a, S, U> {
+    client: &'a mut S,
+    upstream: &'a mut U,
+    buffers: &'a mut Buffers,
+    deadline: &'a mut Deadline,
+    request: &'a Request,
+    timeouts: &'a Timeouts,
+    stats: &'a Stats,
+    body: Relay,
+    upload: Upload,
+    /// The client has ended its side. It may still read.
+    client_ended: bool,
+    interim: u32,
+}
+
+impl<'a, S, U> Exchange<'a, S, U>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// An exchange of the request whose head is in `buffers` and whose body begins there.
+    pub(crate) fn new<C: Connect>(
+        client: &'a mut S,
+        upstream: &'a mut U,
+        buffers: &'a mut Buffers,
+        deadline: &'a mut Deadline,
+        request: &'a Request,
+        service: &'a Service<C>,
+    ) -> Self {
+        buffers.upstream_in.clear();
+        buffers.upstream_out.clear();
+        buffers.upstream_out.push(&buffers.head);
+        let mut body =
+            Relay::new(request.framing, request.framing).with_limit(service.config.max_body);
+        body.held = request.expects_continue;
+        Self {
+            client,
+            upstream,
+            buffers,
+            deadline,
+            request,
+            timeouts: &service.config.timeouts,
+            stats: &service.stats,
+            body,
+            upload: Upload::Running,
+            client_ended: false,
+            interim: 0,
+        }
+    }
+
+    /// Whether the client's body has been read and sent to its end.
+    pub(crate) fn body_sent(&self) -> bool {
+        self.upload == Upload::Sent
+    }
+
+    /// Runs to the end of the response, or to a failure.
+    pub(crate) async fn run(&mut self) -> Result<Delivered, Failure> {
+        let wait = if self.body.held { self.timeouts.expect } else { self.timeouts.response };
+        self.deadline.restart(wait);
+        loop {
+            let mut scanner = Scanner::default();
+            let extent = poll_fn(|cx| self.poll_head(cx, &mut scanner)).await?;
+            if let Some(answer) = self.take_head(extent)? {
+                return match answer {
+                    Answer::Tunnel => Ok(Delivered::Tunnel),
+                    Answer::Response(response) => self.deliver(response).await,
+                };
+            }
+        }
+    }
+
+    /// Waits for a response head while the body goes up and interim responses come down.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut Scanner,
+    ) -> Poll<Result<Extent, Failure>> {
+        loop {
+            self.poll_upload(cx, self.timeouts.response)?;
+            self.poll_interim(cx)?;
+            self.watch_client(cx)?;
+            loop {
+                match scanner.scan(self.buffers.upstream_in.filled()) {
+                    Ok(Some(extent)) => return Poll::Ready(Ok(extent)),
+                    Ok(None) => {}
+                    Err(reject) => {
+                        return Poll::Ready(Err(Failure::BadResponse(reject.in_response())));
+                    }
+                }
+                match self.buffers.upstream_in.poll_fill(cx, self.upstream) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(self.closed())),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            match self.deadline.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if self.body.held => {
+                    self.body.held = false;
+                    self.deadline.restart(self.timeouts.response);
+                }
+                Poll::Ready(()) => return Poll::Ready(Err(self.timed_out())),
+            }
+        }
+    }
+
+    /// Moves the request up; restarts the deadline with `patience` if it moved.
+    fn poll_upload(&mut self, cx: &mut Context<'_>, patience: Duration) -> Result<(), Failure> {
+        if self.upload != Upload::Running {
+            return Ok(());
+        }
+        let before = self.body.moved;
+        let polled = self.body.poll(
+            cx,
+            self.client,
+            &mut self.buffers.client_in,
+            self.upstream,
+            &mut self.buffers.upstream_out,
+        );
+        let moved = self.body.moved - before;
+        if moved > 0 {
+            self.stats.bytes_up.add(moved);
+            self.deadline.restart(patience);
+        }
+        match polled {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.upload = Upload::Sent,
+            Poll::Ready(Err(RelayError::Sink)) => self.upload = Upload::Broken,
+            Poll::Ready(Err(RelayError::Malformed(reject))) => {
+                return Err(Failure::Refused(reject));
+            }
+            Poll::Ready(Err(RelayError::Source | RelayError::Truncated)) => {
+                return Err(Failure::ClientGone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes interim responses that wait for the client.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while !self.buffers.client_out.is_empty() {
+            match self.buffers.client_out.poll_drain(cx, self.client, usize::MAX) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+                Poll::Pending => return Ok(()),
+            }
+            if self.buffers.client_out.is_empty() {
+                // A flush that cannot finish now is finished by that of the final response.
+                let _ = std::pin::Pin::new(&mut *self.client).poll_flush(cx);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices a client that resets while it waits. What it sends early is kept, up to a bound.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.upload == Upload::Running
+            || self.client_ended
+            || self.buffers.client_in.len() >= BUFFER_START / 2
+        {
+            return Ok(());
+        }
+        match self.buffers.client_in.poll_fill(cx, self.client) {
+            Poll::Ready(Ok(0)) => self.client_ended = true,
+            Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn closed(&self) -> Failure {
+        if self.interim == 0 && self.buffers.upstream_in.is_empty() {
+            return Failure::Closed;
+        }
+        Failure::BadResponse(Reject::bad(Rule::R16, "the head was cut off").in_response())
+    }
+
+    fn timed_out(&self) -> Failure {
+        if self.upload == Upload::Running && self.body.starved {
+            return Failure::Refused(BODY_TIMEOUT);
+        }
+        Failure::TimedOut
+    }
+
+    /// Judges the head at the front of the upstream buffer and writes what to deliver.
+    ///
+    /// None after an interim response.
+    fn take_head(&mut self, extent: Extent) -> Result<Option<Answer>, Failure> {
+        let bad = |detail| Failure::BadResponse(Reject::bad(Rule::R16, detail).in_response());
+        if extent.start > 0 {
+            return Err(bad("an empty line before the head"));
+        }
+        let buffers = &mut *self.buffers;
+        let bytes = buffers.upstream_in.filled().get(..extent.end).unwrap_or_default();
+        let mut slots = head::slots();
+        let head = head::parse_response(bytes, &mut slots, &self.request.method)
+            .map_err(Failure::BadResponse)?;
+        buffers.response.clear();
+        let answer = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !accepts_websocket(self.request, &head) {
+                return Err(bad("101 that was not asked for, or is not valid"));
+            }
+            let delivery = Delivery::new(Framing::None, self.request.version, true);
+            encode::response(&head, delivery, &mut buffers.response);
+            Some(Answer::Tunnel)
+        } else if head.status.is_informational() {
+            self.interim += 1;
+            if self.interim > INTERIM_RESPONSES {
+                return Err(bad("too many interim responses"));
+            }
+            if head.status == StatusCode::CONTINUE {
+                self.body.held = false;
+                self.deadline.restart(self.timeouts.response);
+            }
+            // RFC 9110 section 15.2: none to a client of HTTP/1.0.
+            if self.request.version == Version::HTTP_11 {
+                let delivery = Delivery::new(Framing::None, self.request.version, true);
+                encode::response(&head, delivery, &mut buffers.response);
+            }
+            None
+        } else {
+            // R15: if the body is still on its way, no one knows where the next request begins.
+            let keep = self.request.persistent && self.upload == Upload::Sent;
+            let delivery = Delivery::new(head.framing, self.request.version, keep);
+            encode::response(&head, delivery, &mut buffers.response);
+            Some(Answer::Response(Response {
+                framing: head.framing,
+                persistent: head.persistent,
+                delivery,
+            }))
+        };
+        self.stats.count_response(head.status);
+        buffers.upstream_in.consume(extent.end);
+        buffers.client_out.push(&buffers.response);
+        Ok(answer)
+    }
+
+    /// Delivers the rest of the response.
+    async fn deliver(&mut self, response: Response) -> Result<Delivered, Failure> {
+        let mut download = Relay::new(response.framing, response.delivery.framing);
+        let mut waited = false;
+        poll_fn(|cx| self.poll_deliver(cx, &mut download, &mut waited)).await?;
+        let reusable = self.upload == Upload::Sent
+            && response.persistent
+            && response.framing != Framing::UntilClose
+            && self.buffers.upstream_in.is_empty();
+        Ok(Delivered::Response { close: response.delivery.close, reusable })
+    }
+
+    fn poll_deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        download: &mut Relay,
+        waited: &mut bool,
+    ) -> Poll<Result<(), Failure>> {
+        // The answer is on its way: what is wrong with the rest of the request can no longer be said.
+        if self.poll_upload(cx, self.timeouts.body).is_err() {
+            return Poll::Ready(Err(Failure::ClientGone));
+        }
+        let before = download.moved;
+        let polled = download.poll(
+            cx,
+            self.upstream,
+            &mut self.buffers.upstream_in,
+            self.client,
+            &mut self.buffers.client_out,
+        );
+        let moved = download.moved - before;
+        self.stats.bytes_down.add(moved);
+        // A response that is here as a whole, as most are, costs no look at the clock.
+        if polled.is_pending() && (moved > 0 || !*waited) {
+            *waited = true;
+            self.deadline.restart(self.timeouts.body);
+        }
+        match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::ClientGone)),
+            Poll::Pending => self.deadline.poll(cx).map(|()| Err(Failure::ClientGone)),
+        }
+    }
+}
+
+/// A head that is not interim.
+enum Answer {
+    Response(Response),
+    Tunnel,
+}
+
+/// What delivery must know of a response.
+struct Response {
+    framing: Framing,
+    persistent: bool,
+    delivery: Delivery,
+}
+
+/// R11: a tunnel begins only after the very answer that RFC 6455 asks for.
+fn accepts_websocket(request: &Request, head: &ResponseHead<'_, '_>) -> bool {
+    request.websocket.as_ref().is_some_and(|accept| head.accept == Some(accept.as_slice()))
+}
+
+const BODY_TIMEOUT: Reject =
+    Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request body came too slowly");

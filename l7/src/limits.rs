@@ -1,0 +1,43 @@
+//! Every limit of the HTTP codec and the proxy, in one place.
+//!
+//! Each has a test at the limit (accepted) and one past it (the stated answer). Limits that an
+//! operator may want to move are fields of [`crate::Config`]; these are the ones that bound memory
+//! and work whatever the configuration says.
+
+use std::time::Duration;
+
+/// Bytes of a message head: start line, fields and the empty line. Beyond: 431 (R18).
+pub const HEAD_BYTES: usize = 32 * 1024;
+/// Field lines in a head. Beyond: 431 (R18).
+pub const FIELDS: usize = 100;
+/// Bytes of a request target. Beyond: 414 (R18).
+pub const TARGET_BYTES: usize = 8 * 1024;
+/// Bytes of a method. Beyond: 400; the longest registered one has 17.
+pub const METHOD_BYTES: usize = 32;
+/// Interim (1xx) responses to one request. Beyond: 502 (R18).
+pub const INTERIM_RESPONSES: u32 = 8;
+/// Digits of a chunk size. Beyond: 400 (R5).
+pub const CHUNK_SIZE_DIGITS: u8 = 16;
+/// Bytes of chunk extensions over a whole body. Beyond: 400 (R5).
+pub const CHUNK_EXTENSION_BYTES: usize = 4 * 1024;
+/// Bytes of a trailer section. Beyond: 431.
+pub const TRAILER_BYTES: usize = 8 * 1024;
+/// Greatest length of a body or a chunk: 2^63 - 1. Beyond: 400 (R2, R5).
+pub const BODY_BYTES: u64 = i64::MAX as u64;
+
+/// A connection buffer's first size.
+pub const BUFFER_START: usize = 8 * 1024;
+/// A connection buffer's last size: it doubles while reads fill it. Must exceed [`HEAD_BYTES`].
+pub const BUFFER_MAX: usize = 64 * 1024;
+/// Bytes that one direction moves before it lets other tasks run.
+pub const RELAY_TURN: usize = 1024 * 1024;
+/// Backends tried for one request.
+pub const BACKEND_ATTEMPTS: usize = 3;
+/// Bytes read and thrown away after an early answer, so that it reaches a client still sending.
+pub const LINGER_BYTES: usize = 256 * 1024;
+/// Time for the same.
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How often idle upstream connections are looked at for an end, stray bytes or old age.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(BUFFER_MAX > HEAD_BYTES && BUFFER_START <= BUFFER_MAX);

@@ -1,0 +1,444 @@
+//! HTTP/1 service: one task a client connection, every request balanced on its own.
+//!
+//! # Theory of operation
+//! A connection is a loop: wait for a head, judge and re-encode it, exchange it with a backend,
+//! decide whether the connection lives on. Requests that arrive early (pipelining) wait in the
+//! connection's buffer, so responses leave in order; after an error what waits is thrown away (R14).
+//! Nothing is spawned, nothing boxed and, once its buffers exist, nothing allocated for a request.
+//!
+//! A connection ends in one of three ways. Orderly: our side is shut down. Lingering: the same, and
+//! what the client still sends is read and thrown away for a moment, so that the answer is not lost
+//! to a reset. Aborted: dropped without shutdown, which the stream should turn into a reset, as
+//! [`Orderly`](crate::orderly::Orderly) does; this is how a truncated response is told from a
+//! complete one.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::buffer::Buffer;
+use crate::deadline::Deadline;
+use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
+use crate::http1::encode::{self, Delivery, Hop};
+use crate::http1::framing::Framing;
+use crate::http1::head;
+use crate::http1::reject::{Reject, Rule};
+use crate::http1::scan::{Extent, Scanner};
+use crate::limits::{LINGER_BYTES, LINGER_TIME};
+use crate::service::Service;
+use crate::splice;
+use crate::upstream::{self, Connect, NoUpstream, Tried, Turn};
+
+/// Serves one client connection to its end.
+///
+/// `peer` and `local` are its addresses, `secure` says that `client` is the inside of TLS. Must run
+/// within a `LocalSet`.
+pub async fn serve<S, C>(
+    client: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    secure: bool,
+    service: Rc<Service<C>>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    C: Connect,
+{
+    service.stats.connections.bump();
+    let deadline = Deadline::after(service.config.timeouts.idle);
+    let mut connection = Connection {
+        client,
+        peer,
+        client_text: peer.ip().to_canonical().to_string(),
+        local_text: local.to_string(),
+        secure,
+        service,
+        deadline,
+        buffers: Buffers::default(),
+    };
+    while let Some(extent) = connection.next_head().await {
+        match connection.serve_request(extent).await {
+            After::Keep => {}
+            After::Close => return connection.shutdown().await,
+            After::Linger => return connection.linger().await,
+            After::Abort => return,
+        }
+    }
+}
+
+struct Connection<S, C: Connect> {
+    client: S,
+    peer: SocketAddr,
+    client_text: String,
+    local_text: String,
+    secure: bool,
+    service: Rc<Service<C>>,
+    deadline: Deadline,
+    buffers: Buffers,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Keep,
+    Close,
+    Linger,
+    Abort,
+}
+
+/// What waiting for a head came to.
+enum Next {
+    Head(Extent),
+    Refused(Reject),
+    Ended,
+}
+
+impl<S, C> Connection<S, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    C: Connect,
+{
+    /// Waits for a whole request head. Ends the connection itself if there will be none.
+    async fn next_head(&mut self) -> Option<Extent> {
+        let mut scanner = Scanner::default();
+        let mut begun = false;
+        self.deadline.restart(self.service.config.timeouts.idle);
+        match poll_fn(|cx| self.poll_head(cx, &mut scanner, &mut begun)).await {
+            Next::Head(extent) => return Some(extent),
+            Next::Refused(reject) => {
+                self.refuse(reject).await;
+                self.linger().await;
+            }
+            Next::Ended => self.shutdown().await,
+        }
+        None
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut Scanner,
+        begun: &mut bool,
+    ) -> Poll<Next> {
+        let input = &mut self.buffers.client_in;
+        loop {
+            if !input.is_empty() {
+                match scanner.scan(input.filled()) {
+                    Ok(Some(extent)) => return Poll::Ready(Next::Head(extent)),
+                    Ok(None) => {}
+                    Err(reject) => return Poll::Ready(Next::Refused(reject)),
+                }
+                if !*begun {
+                    *begun = true;
+                    self.deadline.restart(self.service.config.timeouts.head);
+                }
+            }
+            match input.poll_fill(cx, &mut self.client) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if !*begun {
+            input.shrink();
+        }
+        match self.deadline.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if *begun => Poll::Ready(Next::Refused(HEAD_TIMEOUT)),
+            Poll::Ready(()) => Poll::Ready(Next::Ended),
+        }
+    }
+
+    async fn serve_request(&mut self, extent: Extent) -> After {
+        match self.prepare(extent) {
+            Ok(request) => {
+                self.service.stats.requests.bump();
+                self.forward(&request).await
+            }
+            Err(reject) => {
+                self.refuse(reject).await;
+                After::Linger
+            }
+        }
+    }
+
+    /// Judges the head at the front of the client's buffer and writes what to forward.
+    fn prepare(&mut self, extent: Extent) -> Result<Request, Reject> {
+        let config = &self.service.config;
+        let bytes = self.buffers.client_in.filled().get(extent.start..extent.end);
+        let mut slots = head::slots();
+        let mut head =
+            head::parse_request(bytes.unwrap_or_default(), &mut slots, config.strictness)?;
+        if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
+            && length > limit
+        {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Reject::new(Rule::R05, status, "the body is too long"));
+        }
+        if !config.websocket {
+            head.websocket = None;
+        }
+        let hop = Hop {
+            forwarded: config.forwarded,
+            client: &self.client_text,
+            local: &self.local_text,
+            secure: self.secure,
+            name: &config.name,
+        };
+        self.buffers.head.clear();
+        encode::request(&head, &hop, &mut self.buffers.head);
+        let request = Request {
+            method: head.method,
+            version: head.version,
+            framing: head.framing,
+            persistent: head.persistent,
+            expects_continue: head.expects_continue,
+            websocket: head.websocket,
+        };
+        self.buffers.client_in.consume(extent.end);
+        Ok(request)
+    }
+
+    /// Finds a backend that answers `request`, and delivers the answer.
+    async fn forward(&mut self, request: &Request) -> After {
+        let service = Rc::clone(&self.service);
+        let mut tried = Tried::default();
+        // The turn of a request that is sent again, once, on a fresh connection.
+        let mut again: Option<Turn> = None;
+        let mut retried = false;
+        loop {
+            let fresh = again.is_some();
+            let turn = match again.take() {
+                Some(turn) => turn,
+                None => match upstream::choose(&service.balance, self.peer, &tried) {
+                    Ok(turn) => turn,
+                    Err(none) => return self.apologise(none, request).await,
+                },
+            };
+            let Some((mut stream, reused)) = reach(&service, &turn, fresh, &mut tried).await else {
+                continue;
+            };
+            let mut exchange = Exchange::new(
+                &mut self.client,
+                &mut stream,
+                &mut self.buffers,
+                &mut self.deadline,
+                request,
+                &service,
+            );
+            let result = exchange.run().await;
+            let body_sent = exchange.body_sent();
+            match result {
+                Ok(Delivered::Tunnel) => {
+                    turn.succeeded();
+                    return self.tunnel(stream).await;
+                }
+                Ok(Delivered::Response { close, reusable }) => {
+                    turn.succeeded();
+                    if reusable {
+                        service.pool.put(turn.backend, turn.address, stream);
+                    } else if body_sent {
+                        upstream::close(stream);
+                    }
+                    return self.after_response(close, body_sent);
+                }
+                Err(Failure::Closed) if reused && !retried && request.is_replayable() => {
+                    service.stats.retries.bump();
+                    retried = true;
+                    again = Some(turn);
+                }
+                Err(failure) => {
+                    if failure.blames_backend(reused) {
+                        turn.failed();
+                    }
+                    drop(stream);
+                    return self.fail(failure, request, body_sent).await;
+                }
+            }
+        }
+    }
+
+    fn after_response(&self, close: bool, body_sent: bool) -> After {
+        match (close, body_sent && self.buffers.client_in.is_empty()) {
+            (false, _) => After::Keep,
+            (true, true) => After::Close,
+            (true, false) => After::Linger,
+        }
+    }
+
+    async fn tunnel(&mut self, mut upstream: C::Stream) -> After {
+        let service = Rc::clone(&self.service);
+        service.stats.tunnels.bump();
+        let tunnel = splice::Tunnel {
+            client: &mut self.client,
+            upstream: &mut upstream,
+            client_in: &mut self.buffers.client_in,
+            client_out: &mut self.buffers.client_out,
+            upstream_in: &mut self.buffers.upstream_in,
+            upstream_out: &mut self.buffers.upstream_out,
+            deadline: &mut self.deadline,
+            idle: service.config.timeouts.tunnel,
+            bytes_up: &service.stats.bytes_up,
+            bytes_down: &service.stats.bytes_down,
+        };
+        // Either way nothing is left to say: a tunnel shuts down each side as the other ends.
+        if !tunnel.run().await {
+            service.stats.aborted.bump();
+        }
+        After::Abort
+    }
+
+    /// Tells the client that there is no backend.
+    async fn apologise(&mut self, none: NoUpstream, request: &Request) -> After {
+        let (status, detail) = match none {
+            NoUpstream::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is ready"),
+            NoUpstream::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
+            NoUpstream::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
+        };
+        self.notify(status, detail, request, request.framing.is_empty()).await
+    }
+
+    /// Answers for a backend that did not.
+    async fn fail(&mut self, failure: Failure, request: &Request, body_sent: bool) -> After {
+        let (status, detail) = match failure {
+            Failure::ClientGone => {
+                self.service.stats.aborted.bump();
+                return After::Abort;
+            }
+            Failure::Refused(reject) => {
+                self.refuse(reject).await;
+                return After::Linger;
+            }
+            Failure::Closed => (StatusCode::BAD_GATEWAY, "the backend closed the connection"),
+            Failure::TimedOut => {
+                (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
+            }
+            Failure::BadResponse(reject) => {
+                self.service.stats.count_rejected(reject.rule);
+                tracing::debug!(peer = %self.peer, %reject, "response refused");
+                (reject.status, "the backend's answer is not valid HTTP")
+            }
+        };
+        self.notify(status, detail, request, body_sent).await
+    }
+
+    /// Sends a response of our own to a request whose body has been read to its end, or not.
+    async fn notify(
+        &mut self,
+        status: StatusCode,
+        detail: &str,
+        request: &Request,
+        body_read: bool,
+    ) -> After {
+        let keep = request.persistent && body_read;
+        let delivery = Delivery::new(Framing::Length(0), request.version, keep);
+        let mut text = Vec::new();
+        encode::notice(status, detail, &request.method, delivery, &mut text);
+        self.service.stats.count_response(status);
+        if !self.send(&text).await {
+            return After::Abort;
+        }
+        self.after_response(delivery.close, body_read)
+    }
+
+    /// Answers a message that broke a rule.
+    async fn refuse(&mut self, reject: Reject) {
+        tracing::debug!(peer = %self.peer, %reject, "request refused");
+        self.service.stats.count_rejected(reject.rule);
+        self.service.stats.count_response(reject.status);
+        let mut text = Vec::new();
+        reject.write_to(&mut text);
+        self.send(&text).await;
+    }
+
+    /// Writes `text` after what waits to be written. Whether that was possible.
+    async fn send(&mut self, text: &[u8]) -> bool {
+        self.buffers.client_out.push(text);
+        self.deadline.restart(self.service.config.timeouts.body);
+        poll_fn(|cx| {
+            while !self.buffers.client_out.is_empty() {
+                match self.buffers.client_out.poll_drain(cx, &mut self.client, usize::MAX) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => return self.deadline.poll(cx).map(|()| false),
+                }
+            }
+            match Pin::new(&mut self.client).poll_flush(cx) {
+                Poll::Ready(result) => Poll::Ready(result.is_ok()),
+                Poll::Pending => self.deadline.poll(cx).map(|()| false),
+            }
+        })
+        .await
+    }
+
+    /// Ends our side of the connection in order.
+    async fn shutdown(&mut self) {
+        self.deadline.restart(LINGER_TIME);
+        poll_fn(|cx| match Pin::new(&mut self.client).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.deadline.poll(cx),
+        })
+        .await;
+    }
+
+    /// Ends our side, then reads and forgets what the client still sends.
+    async fn linger(&mut self) {
+        self.shutdown().await;
+        let mut left = LINGER_BYTES;
+        let input: &mut Buffer = &mut self.buffers.client_in;
+        poll_fn(|cx| {
+            while left > 0 {
+                input.clear();
+                match input.poll_fill(cx, &mut self.client) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(count)) => left = left.saturating_sub(count),
+                    Poll::Pending => return self.deadline.poll(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// A connection to the backend of `turn`, and whether it has been used before.
+///
+/// A kept one, unless it must be `fresh`. None if there is none to be had, which `tried` notes.
+async fn reach<C: Connect>(
+    service: &Service<C>,
+    turn: &Turn,
+    fresh: bool,
+    tried: &mut Tried,
+) -> Option<(C::Stream, bool)> {
+    let stats = &service.stats;
+    let kept = if fresh { None } else { service.pool.take(turn.backend, turn.address) };
+    let reused = kept.is_some();
+    let stream = if let Some(stream) = kept {
+        stats.upstream_reuses.bump();
+        stream
+    } else {
+        let limit = service.config.timeouts.connect;
+        let Some(stream) = upstream::connect(&service.connector, turn, limit, tried).await else {
+            stats.upstream_failures.bump();
+            return None;
+        };
+        stats.upstream_connects.bump();
+        stream
+    };
+    stats.count_sent_to(turn.backend);
+    Some((stream, reused))
+}
+
+const HEAD_TIMEOUT: Reject =
+    Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");
+
+impl Request {
+    /// May be sent again after a connection ended without a word (RFC 9110 section 9.2.2).
+    fn is_replayable(&self) -> bool {
+        self.framing.is_empty() && self.method.is_idempotent() && self.method != Method::CONNECT
+    }
+}

@@ -1,0 +1,201 @@
+//! One direction of a body: read here, reframed, written there.
+//!
+//! # Theory of operation
+//! Two bounded buffers: what was read and not yet decoded, and what is framed and not yet written.
+//! Nothing is read while the second is full, so a slow reader slows its writer. A body that needs
+//! no reframing is written straight from the first buffer. The second may hold a head when the relay
+//! begins: then the first bytes of the body join it, and head and body leave in one write.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::buffer::Buffer;
+use crate::http1::body::Decoder;
+use crate::http1::chunked::{CHUNK_OVERHEAD, LAST_CHUNK, size_line};
+use crate::http1::framing::Framing;
+use crate::http1::reject::{Reject, Rule};
+use crate::limits::RELAY_TURN;
+
+/// Why a body could not be moved to its end.
+#[derive(Debug)]
+pub(crate) enum RelayError {
+    /// The stream that we read failed.
+    Source,
+    /// It ended before the body did.
+    Truncated,
+    /// The body breaks a rule, or its limit.
+    Malformed(Reject),
+    /// The stream that we write failed.
+    Sink,
+}
+
+/// Moves one body.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    decoder: Decoder,
+    /// Whether the body is sent in chunks.
+    chunked: bool,
+    /// Nothing is read until this is cleared (R12).
+    pub(crate) held: bool,
+    /// The body is decoded to its end, and the last chunk is in the buffer.
+    ended: bool,
+    /// Something was written since the last flush.
+    dirty: bool,
+    /// The last poll stopped for want of input.
+    pub(crate) starved: bool,
+    /// Body bytes written or ready to be.
+    pub(crate) moved: u64,
+    /// Bytes on the wire that the body may yet have, its framing included.
+    allowance: u64,
+}
+
+impl Relay {
+    /// A relay of a body with `framing`, sent as `outgoing`.
+    pub(crate) fn new(framing: Framing, outgoing: Framing) -> Self {
+        Self {
+            decoder: Decoder::new(framing),
+            chunked: outgoing == Framing::Chunked,
+            held: false,
+            ended: false,
+            dirty: false,
+            starved: false,
+            moved: 0,
+            allowance: u64::MAX,
+        }
+    }
+
+    /// The same with a limit on the body's bytes on the wire; beyond it is 413.
+    pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
+        self.allowance = limit.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Moves as much as can be moved. Ready when all has been written and flushed.
+    pub(crate) fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        input: &mut Buffer,
+        sink: &mut W,
+        output: &mut Buffer,
+    ) -> Poll<Result<(), RelayError>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let turn_end = self.moved.saturating_add(RELAY_TURN as u64);
+        self.starved = false;
+        loop {
+            self.decode(input, output)?;
+            if !output.is_empty() {
+                ready!(output.poll_drain(cx, sink, usize::MAX)).map_err(|_| RelayError::Sink)?;
+                self.dirty = true;
+            } else if self.ended {
+                return self.flush(cx, sink);
+            } else if let Some(plain) = self.plain(input) {
+                let written =
+                    ready!(input.poll_drain(cx, sink, plain)).map_err(|_| RelayError::Sink)?;
+                self.dirty = true;
+                self.account(written, written)?;
+                self.decoder.advance(written);
+            } else if self.held {
+                return self.flush(cx, sink).and_pending();
+            } else {
+                match input.poll_fill(cx, source) {
+                    Poll::Ready(Ok(0)) if self.decoder.close() => {}
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(RelayError::Truncated)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
+                    Poll::Pending => {
+                        self.starved = true;
+                        return self.flush(cx, sink).and_pending();
+                    }
+                }
+            }
+            if self.moved >= turn_end {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// How many bytes of `input` may be written as they stand.
+    fn plain(&self, input: &Buffer) -> Option<usize> {
+        if self.held || self.chunked {
+            return None;
+        }
+        self.decoder.plain(input.len()).filter(|&count| count > 0)
+    }
+
+    /// Decodes from `input` into `output` what must be reframed or can join what waits there.
+    fn decode(&mut self, input: &mut Buffer, output: &mut Buffer) -> Result<(), RelayError> {
+        while !self.held && !self.ended {
+            if self.decoder.is_end() {
+                self.ended = true;
+                if self.chunked {
+                    output.push(LAST_CHUNK);
+                }
+                break;
+            }
+            let room = output.room().saturating_sub(CHUNK_OVERHEAD + LAST_CHUNK.len());
+            let reframed = self.chunked || self.decoder.plain(0).is_none();
+            if input.is_empty() || room == 0 || (!reframed && output.is_empty()) {
+                break;
+            }
+            let bytes = input.filled();
+            let bytes = bytes.get(..room).unwrap_or(bytes);
+            let decoded = self.decoder.decode(bytes).map_err(RelayError::Malformed)?;
+            let data = bytes.get(decoded.data).unwrap_or_default();
+            let count = data.len();
+            if self.chunked && !data.is_empty() {
+                output.push(size_line(data.len(), &mut [0; CHUNK_OVERHEAD]));
+                output.push(data);
+                output.push(b"\r\n");
+            } else {
+                output.push(data);
+            }
+            input.consume(decoded.consumed);
+            self.account(count, decoded.consumed)?;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, moved: usize, wire: usize) -> Result<(), RelayError> {
+        self.moved += moved as u64;
+        self.allowance = self.allowance.checked_sub(wire as u64).ok_or_else(|| {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            RelayError::Malformed(Reject::new(Rule::R05, status, "the body is too long"))
+        })?;
+        Ok(())
+    }
+
+    fn flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+    ) -> Poll<Result<(), RelayError>> {
+        if self.dirty {
+            ready!(Pin::new(sink).poll_flush(cx)).map_err(|_: io::Error| RelayError::Sink)?;
+            self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A flush on the way: its success leaves the relay waiting, its failure does not.
+trait AndPending {
+    fn and_pending(self) -> Self;
+}
+
+impl AndPending for Poll<Result<(), RelayError>> {
+    fn and_pending(self) -> Self {
+        match self {
+            Self::Ready(Err(error)) => Self::Ready(Err(error)),
+            _ => Self::Pending,
+        }
+    }
+}

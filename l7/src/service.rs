@@ -1,0 +1,106 @@
+//! What all connections of an HTTP service share.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::http1::encode::Forwarded;
+use crate::http1::head::Strictness;
+use crate::stats::Stats;
+use crate::timeouts::Timeouts;
+use crate::upstream::{Balance, Connect, Pool, PoolLimits};
+
+/// How an HTTP service behaves. The default suits a public site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What backends are told about clients.
+    pub forwarded: Forwarded,
+    /// How requests are judged.
+    pub strictness: Strictness,
+    /// Greatest request body on the wire, chunk framing included; beyond is 413. None is no limit,
+    /// the default.
+    pub max_body: Option<u64>,
+    /// Waiting times.
+    pub timeouts: Timeouts,
+    /// Idle connections to backends.
+    pub pool: PoolLimits,
+    /// Let websockets through. If not, the request to upgrade is forwarded as a plain one. Default
+    /// true.
+    pub websocket: bool,
+    /// Our name in `Via`: a token. Default `balun`.
+    pub name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            forwarded: Forwarded::default(),
+            strictness: Strictness::default(),
+            max_body: None,
+            timeouts: Timeouts::default(),
+            pool: PoolLimits::default(),
+            websocket: true,
+            name: "balun".to_owned(),
+        }
+    }
+}
+
+/// An HTTP service: its configuration, its backends, its idle connections and its counters.
+pub struct Service<C: Connect> {
+    pub(crate) connector: C,
+    pub(crate) balance: Rc<dyn Balance>,
+    pub(crate) config: Config,
+    pub(crate) pool: Rc<Pool<C::Stream>>,
+    pub(crate) stats: Stats,
+}
+
+impl<C: Connect> Service<C> {
+    /// A service that has done nothing yet.
+    pub fn new(connector: C, balance: Rc<dyn Balance>, config: Config) -> Self {
+        let pool = Pool::new(config.pool);
+        Self { connector, balance, config, pool, stats: Stats::default() }
+    }
+
+    /// What it did so far.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// How it behaves.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Idle connections to `backend`.
+    pub fn idle_connections(&self, backend: usize) -> usize {
+        self.pool.idle(backend)
+    }
+
+    /// Opens connections to `backend` ahead of requests until `count` are idle.
+    ///
+    /// # Errors
+    /// When the backend cannot be reached; those already opened stay.
+    pub async fn warm(
+        &self,
+        backend: usize,
+        address: SocketAddr,
+        count: usize,
+    ) -> std::io::Result<()> {
+        for _ in self.pool.idle(backend)..count.min(self.config.pool.idle_per_backend) {
+            let attempt = self.connector.connect(address);
+            let stream = tokio::time::timeout(self.config.timeouts.connect, attempt).await??;
+            self.stats.upstream_connects.bump();
+            self.pool.put(backend, address, stream);
+        }
+        Ok(())
+    }
+}
+
+impl<C: Connect> fmt::Debug for Service<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("config", &self.config)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+//! Counters of a service. Cheap to bump, read at any time, never reset.
+
+use std::cell::{Cell, RefCell};
+
+use crate::http1::reject::Rule;
+
+/// A counter of one thread.
+#[derive(Debug, Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.set(self.0.get().wrapping_add(count));
+    }
+
+    pub(crate) fn bump(&self) {
+        self.add(1);
+    }
+}
+
+/// What an HTTP service did.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Client connections.
+    pub connections: Counter,
+    /// Requests whose head was accepted.
+    pub requests: Counter,
+    /// Responses to clients by class: index 0 is 1xx, index 4 is 5xx. Our own are counted too.
+    pub responses: [Counter; 5],
+    /// Connections made to backends.
+    pub upstream_connects: Counter,
+    /// Attempts to connect that failed.
+    pub upstream_failures: Counter,
+    /// Requests sent on a connection that had served another before.
+    pub upstream_reuses: Counter,
+    /// Requests sent again, because a reused connection had just ended.
+    pub retries: Counter,
+    /// Body and tunnel bytes from clients to backends.
+    pub bytes_up: Counter,
+    /// Body and tunnel bytes from backends to clients.
+    pub bytes_down: Counter,
+    /// Connections that became tunnels.
+    pub tunnels: Counter,
+    /// Exchanges that ended before their response did.
+    pub aborted: Counter,
+    rejected: [Counter; Rule::COUNT],
+    by_backend: PerBackend,
+}
+
+impl Stats {
+    /// Messages refused by `rule`, requests and responses together.
+    pub fn rejected(&self, rule: Rule) -> u64 {
+        self.rejected.get(rule as usize).map_or(0, Counter::get)
+    }
+
+    /// All messages refused.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().map(Counter::get).sum()
+    }
+
+    /// Requests sent to each backend, by its index in the pool; retries count again.
+    pub fn requests_by_backend(&self) -> Vec<u64> {
+        self.by_backend.counts()
+    }
+
+    pub(crate) fn count_rejected(&self, rule: Rule) {
+        if let Some(counter) = self.rejected.get(rule as usize) {
+            counter.bump();
+        }
+    }
+
+    pub(crate) fn count_response(&self, status: http::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
+        if let Some(counter) = self.responses.get(class) {
+            counter.bump();
+        }
+    }
+
+    pub(crate) fn count_sent_to(&self, backend: usize) {
+        self.by_backend.bump(backend);
+    }
+}
+
+/// What a splice service did.
+#[derive(Debug, Default)]
+pub struct SpliceStats {
+    /// Client connections.
+    pub connections: Counter,
+    /// Connections made to backends.
+    pub upstream_connects: Counter,
+    /// Attempts to connect that failed.
+    pub upstream_failures: Counter,
+    /// Client connections for which no backend was found.
+    pub refused: Counter,
+    /// Connections that ended by an error or a timeout rather than by both ends closing.
+    pub aborted: Counter,
+    /// Bytes from clients to backends.
+    pub bytes_up: Counter,
+    /// Bytes from backends to clients.
+    pub bytes_down: Counter,
+    by_backend: PerBackend,
+}
+
+impl SpliceStats {
+    /// Connections made to each backend, by its index in the pool.
+    pub fn connections_by_backend(&self) -> Vec<u64> {
+        self.by_backend.counts()
+    }
+
+    pub(crate) fn count_connected_to(&self, backend: usize) {
+        self.upstream_connects.bump();
+        self.by_backend.bump(backend);
+    }
+}
+
+/// One counter for each backend, made when it is first counted.
+#[derive(Debug, Default)]
+struct PerBackend(RefCell<Vec<u64>>);
+
+impl PerBackend {
+    fn counts(&self) -> Vec<u64> {
+        self.0.borrow().clone()
+    }
+
+    fn bump(&self, backend: usize) {
+        let mut counts = self.0.borrow_mut();
+        if counts.len() <= backend {
+            counts.resize(backend + 1, 0);
+        }
+        if let Some(count) = counts.get_mut(backend) {
+            *count += 1;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Connections to backends: who is chosen, how one is reached, which are kept.
+//!
+//! # Theory of operation
+//! A request takes a turn: a backend chosen by [`Balance`], with the promise that the balancer
+//! is told when the request is over. Then it takes the idle connection to that backend which was
+//! used last, or makes one through [`Connect`]. A backend that cannot be reached is reported and
+//! skipped, and the next is chosen, at most [`BACKEND_ATTEMPTS`] times.
+
+mod pool;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) use pool::Pool;
+pub use pool::PoolLimits;
+
+use crate::limits::BACKEND_ATTEMPTS;
+
+/// Makes connections to backends: through user-space TCP, or a test's pipes.
+pub trait Connect: 'static {
+    /// A connected byte stream. Dropped without `shutdown`, it should reset the connection, as
+    /// [`Orderly`](crate::orderly::Orderly) does.
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// Connects to `backend`. The caller sets the time limit, by dropping the future.
+    ///
+    /// # Errors
+    /// When the backend refuses or cannot be reached.
+    fn connect(&self, backend: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+}
+
+/// Chooses backends.
+pub trait Balance {
+    /// A backend for a request of `client`, by its index in the pool and its address; none of
+    /// `skip`. None if no backend is left that may serve.
+    fn choose(&self, client: SocketAddr, skip: &[usize]) -> Option<(usize, SocketAddr)>;
+
+    /// `backend` could not be reached, or did not answer as it should.
+    fn failed(&self, backend: usize);
+
+    /// `backend` answered.
+    fn succeeded(&self, backend: usize);
+
+    /// What was chosen by [`Self::choose`] is over, well or not: called once for each choice.
+    fn released(&self, backend: usize) {
+        let _ = backend;
+    }
+}
+
+/// A choice that lasts as long as this value.
+pub(crate) struct Turn {
+    pub(crate) backend: usize,
+    pub(crate) address: SocketAddr,
+    balance: Rc<dyn Balance>,
+}
+
+impl Turn {
+    pub(crate) fn failed(&self) {
+        self.balance.failed(self.backend);
+    }
+
+    pub(crate) fn succeeded(&self) {
+        self.balance.succeeded(self.backend);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.balance.released(self.backend);
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Turn").field(&self.backend).field(&self.address).finish()
+    }
+}
+
+/// Ends a connection in order, as far as that is possible at once.
+pub(crate) fn close<T: AsyncWrite + Unpin>(mut stream: T) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let _ = Pin::new(&mut stream).poll_shutdown(&mut cx);
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoUpstream {
+    /// No backend may serve.
+    NoBackend,
+    /// All that were tried failed, the last by refusing.
+    Refused,
+    /// All that were tried failed, the last by not answering in time.
+    TimedOut,
+}
+
+/// The backends that one request has tried.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    backends: Vec<usize>,
+    timed_out: bool,
+}
+
+impl Tried {
+    fn verdict(&self) -> NoUpstream {
+        match self {
+            Self { backends, .. } if backends.is_empty() => NoUpstream::NoBackend,
+            Self { timed_out: true, .. } => NoUpstream::TimedOut,
+            Self { .. } => NoUpstream::Refused,
+        }
+    }
+}
+
+/// Chooses the next backend for `client`.
+pub(crate) fn choose(
+    balance: &Rc<dyn Balance>,
+    client: SocketAddr,
+    tried: &Tried,
+) -> Result<Turn, NoUpstream> {
+    if tried.backends.len() >= BACKEND_ATTEMPTS {
+        return Err(tried.verdict());
+    }
+    let (backend, address) =
+        balance.choose(client, &tried.backends).ok_or_else(|| tried.verdict())?;
+    Ok(Turn { backend, address, balance: Rc::clone(balance) })
+}
+
+/// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.
+pub(crate) async fn connect<C: Connect>(
+    connector: &C,
+    turn: &Turn,
+    limit: Duration,
+    tried: &mut Tried,
+) -> Option<C::Stream> {
+    let attempt = tokio::time::timeout(limit, connector.connect(turn.address)).await;
+    match attempt {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => {
+            tried.timed_out = error.kind() == io::ErrorKind::TimedOut;
+            tracing::debug!(backend = %turn.address, %error, "connect failed");
+        }
+        Err(_) => {
+            tried.timed_out = true;
+            tracing::debug!(backend = %turn.address, "connect timed out");
+        }
+    }
+    turn.failed();
+    tried.backends.push(turn.backend);
+    None
+}

@@ -1,0 +1,237 @@
+//! Idle connections to backends.
+//!
+//! # Theory of operation
+//! A stack for each backend: the connection used last is taken first, so that the others age and go.
+//! Nothing may arrive on an idle connection. When one is taken it is read once: an end or a byte
+//! means that it is thrown away, never used, and never taken for the response to a request that it
+//! has not seen (R16). Between uses nobody waits on the connections, which would cost every request
+//! a wake-up; a sweep looks at all of them once a second, as long as there are any.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::limits::SWEEP_INTERVAL;
+
+/// How many idle connections are kept, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Idle connections to each backend; one more drops the oldest. Zero keeps none. Default 256.
+    pub idle_per_backend: usize,
+    /// How long one may be idle. Shorter than the backends' own limit, or requests meet closing
+    /// connections. Default 30 s.
+    pub idle_lifetime: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { idle_per_backend: 256, idle_lifetime: Duration::from_secs(30) }
+    }
+}
+
+struct Idle<T> {
+    stream: T,
+    since: Instant,
+}
+
+struct Stack<T> {
+    /// The address that the connections lead to: after a reload an index may mean another backend.
+    address: SocketAddr,
+    idle: std::collections::VecDeque<Idle<T>>,
+}
+
+/// The idle connections of one service.
+pub(crate) struct Pool<T> {
+    /// By the backend's index.
+    stacks: RefCell<Vec<Option<Stack<T>>>>,
+    limits: PoolLimits,
+    sweeping: Cell<bool>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
+    pub(crate) fn new(limits: PoolLimits) -> Rc<Self> {
+        Rc::new(Self { stacks: RefCell::default(), limits, sweeping: Cell::new(false) })
+    }
+
+    /// The connection to `backend` that was used last and is still good.
+    pub(crate) fn take(&self, backend: usize, address: SocketAddr) -> Option<T> {
+        let mut stacks = self.stacks.borrow_mut();
+        let stack = stacks.get_mut(backend)?.as_mut().filter(|stack| stack.address == address)?;
+        if stack.idle.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        while let Some(mut idle) = stack.idle.pop_back() {
+            if self.usable(&mut idle, now) {
+                return Some(idle.stream);
+            }
+            super::close(idle.stream);
+        }
+        None
+    }
+
+    /// Keeps `stream` for later. Must be called within a `LocalSet`, which runs the sweep.
+    pub(crate) fn put(self: &Rc<Self>, backend: usize, address: SocketAddr, stream: T) {
+        if self.limits.idle_per_backend == 0 {
+            return super::close(stream);
+        }
+        let mut stacks = self.stacks.borrow_mut();
+        if stacks.len() <= backend {
+            stacks.resize_with(backend + 1, || None);
+        }
+        let Some(slot) = stacks.get_mut(backend) else { return };
+        let stack = match slot {
+            Some(stack) if stack.address == address => stack,
+            _ => slot.insert(Stack { address, idle: std::collections::VecDeque::new() }),
+        };
+        if stack.idle.len() >= self.limits.idle_per_backend {
+            stack.idle.pop_front().into_iter().for_each(|oldest| super::close(oldest.stream));
+        }
+        stack.idle.push_back(Idle { stream, since: Instant::now() });
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(sweep_while_in_use(Rc::downgrade(self)));
+        }
+    }
+
+    /// How many connections to `backend` are idle.
+    pub(crate) fn idle(&self, backend: usize) -> usize {
+        let stacks = self.stacks.borrow();
+        stacks.get(backend).and_then(Option::as_ref).map_or(0, |stack| stack.idle.len())
+    }
+
+    /// Drops what has ended, spoken or aged. Whether any are left.
+    fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let mut left = false;
+        for stack in self.stacks.borrow_mut().iter_mut().flatten() {
+            stack.idle.retain_mut(|idle| {
+                let usable = self.usable(idle, now);
+                if !usable {
+                    super::close(&mut idle.stream);
+                }
+                usable
+            });
+            left |= !stack.idle.is_empty();
+        }
+        left
+    }
+
+    fn usable(&self, idle: &mut Idle<T>, now: Instant) -> bool {
+        let mut byte = [0];
+        let mut target = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        now.saturating_duration_since(idle.since) < self.limits.idle_lifetime
+            && Pin::new(&mut idle.stream).poll_read(&mut cx, &mut target).is_pending()
+    }
+}
+
+async fn sweep_while_in_use<T: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Weak<Pool<T>>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if !pool.sweep() {
+            pool.sweeping.set(false);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        ([10, 2, 0, 11], port).into()
+    }
+
+    fn pool(limits: PoolLimits) -> Rc<Pool<DuplexStream>> {
+        Pool::new(limits)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_used_comes_first_and_the_oldest_is_dropped_at_the_limit() {
+        LocalSet::new()
+            .run_until(async {
+                let pool = pool(PoolLimits { idle_per_backend: 2, ..PoolLimits::default() });
+                let mut far = Vec::new();
+                for _ in 0..3 {
+                    let (near, other) = duplex(64);
+                    far.push(other);
+                    pool.put(0, address(1), near);
+                }
+                assert_eq!(pool.idle(0), 2);
+                assert!(far[0].write_all(b"x").await.is_err(), "the oldest is gone");
+                let mut last = pool.take(0, address(1)).unwrap();
+                last.write_all(b"last").await.unwrap();
+                let mut seen = [0; 4];
+                tokio::io::AsyncReadExt::read_exact(&mut far[2], &mut seen).await.unwrap();
+                assert_eq!(&seen, b"last");
+                assert!(pool.take(0, address(2)).is_none(), "another address");
+                assert!(pool.take(1, address(1)).is_none(), "another backend");
+                assert!(pool.take(0, address(1)).is_some());
+                assert!(pool.take(0, address(1)).is_none());
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r16_an_idle_connection_that_speaks_or_ends_is_never_used() {
+        LocalSet::new()
+            .run_until(async {
+                let pool = pool(PoolLimits::default());
+                let (near, mut speaks) = duplex(64);
+                pool.put(0, address(1), near);
+                speaks.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+                let (near, ends) = duplex(64);
+                pool.put(0, address(1), near);
+                drop(ends);
+                assert!(pool.take(0, address(1)).is_none());
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sweep_drops_the_ended_within_a_second_and_the_old_at_their_age() {
+        LocalSet::new()
+            .run_until(async {
+                let pool = pool(PoolLimits::default());
+                let (near, ends) = duplex(64);
+                let (other, _stays) = duplex(64);
+                pool.put(0, address(1), near);
+                pool.put(1, address(2), other);
+                drop(ends);
+                tokio::time::sleep(SWEEP_INTERVAL + Duration::from_millis(1)).await;
+                assert_eq!((pool.idle(0), pool.idle(1)), (0, 1));
+                tokio::time::sleep(pool.limits.idle_lifetime).await;
+                assert_eq!(pool.idle(1), 0);
+                assert!(!pool.sweeping.get(), "nothing left to watch");
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_counts_even_between_sweeps() {
+        LocalSet::new()
+            .run_until(async {
+                let limits = PoolLimits {
+                    idle_lifetime: Duration::from_millis(10),
+                    ..PoolLimits::default()
+                };
+                let pool = pool(limits);
+                let (near, _far) = duplex(64);
+                pool.put(0, address(1), near);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                assert!(pool.take(0, address(1)).is_none());
+            })
+            .await;
+    }
+}

@@ -1,0 +1,17 @@
+//! The proxy end to end, over in-memory streams and a paused clock.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should fail"
+)]
+
+mod bodies;
+mod endings;
+mod harness;
+mod keepalive;
+mod messages;
+mod slow;
+mod smuggling;
+mod splice;
+mod tls;

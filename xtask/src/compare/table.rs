@@ -1,0 +1,211 @@
+//! Results as Markdown.
+
+use std::fmt::Write;
+
+use super::measure::Measure;
+use super::results::{Results, Series, median};
+use super::rival::Rival;
+
+/// What balun wants to reach: its own rival name, another's, and the least ratio between them.
+const TARGETS: [(Measure, Rival, Rival, f64); 2] = [
+    (Measure::Stream, Rival::BalunL4, Rival::Nft, 0.8),
+    (Measure::Stream, Rival::BalunL4, Rival::HaproxyTcp, 1.4),
+];
+
+/// The table of one measure, with a line for each of `rivals`, fastest first.
+pub(super) fn render(measure: Measure, rivals: &[Rival], results: &Results) -> String {
+    let own: Vec<Rival> = rivals.iter().copied().filter(|rival| rival.is_balun()).collect();
+    let mut lines: Vec<Line> =
+        rivals.iter().map(|&rival| Line::new(measure, rival, &own, results)).collect();
+    lines.sort_by(|a, b| b.median.unwrap_or(0.0).total_cmp(&a.median.unwrap_or(0.0)));
+
+    let mut header = vec!["rival".to_owned(), measure.unit().to_owned(), "min to max".to_owned()];
+    header.extend(own.iter().map(|rival| format!("{} is", rival.name())));
+    header.push("target".to_owned());
+    let cells: Vec<Vec<String>> = lines.iter().map(|line| line.cells.clone()).collect();
+
+    let mut text =
+        format!("## {}: {}\n\n{}", measure.name(), measure.title(), grid(&header, &cells));
+    let notes: Vec<&str> = lines.iter().filter_map(|line| line.note.as_deref()).collect();
+    if !notes.is_empty() {
+        let _ = write!(text, "\n- {}\n", notes.join("\n- "));
+    }
+    text
+}
+
+/// A number with its thousands apart.
+pub(super) fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+struct Line {
+    median: Option<f64>,
+    cells: Vec<String>,
+    note: Option<String>,
+}
+
+impl Line {
+    fn new(measure: Measure, rival: Rival, own: &[Rival], results: &Results) -> Self {
+        let name = rival.name();
+        let Some(series) = results.of(measure, rival) else {
+            let cells = row(name, None, own.len(), String::new());
+            return Self { median: None, cells, note: Some(format!("{name}: not run")) };
+        };
+        let present = series.present();
+        let lowest = present.iter().copied().reduce(f64::min);
+        let highest = present.iter().copied().reduce(f64::max);
+        let median = median(present.clone());
+        let figures = median.zip(lowest.zip(highest)).map(|(median, (lowest, highest))| {
+            let spread = format!("{} to {}", measure.format(lowest), measure.format(highest));
+            (measure.format(median), spread)
+        });
+        let mut cells = row(name, figures, own.len(), verdict(measure, rival, results));
+        for (index, &own) in own.iter().enumerate() {
+            let ratio = results.of(measure, own).filter(|_| own != rival);
+            if let Some(ratio) = ratio.and_then(|own| own.ratio_to(series)) {
+                cells[3 + index] = format!("{ratio:.2}×");
+            }
+        }
+        Self { median, cells, note: note(name, series) }
+    }
+}
+
+fn row(
+    name: &str,
+    figures: Option<(String, String)>,
+    ratios: usize,
+    target: String,
+) -> Vec<String> {
+    let (median, spread) = figures.unwrap_or_else(|| ("-".to_owned(), "-".to_owned()));
+    let mut cells = vec![name.to_owned(), median, spread];
+    cells.extend(std::iter::repeat_n("-".to_owned(), ratios));
+    cells.push(target);
+    cells
+}
+
+/// What of [`TARGETS`] concerns `rival`, and whether it is reached.
+fn verdict(measure: Measure, rival: Rival, results: &Results) -> String {
+    let target = TARGETS.iter().find(|target| (target.0, target.2) == (measure, rival));
+    let Some(&(_, own, _, least)) = target else { return String::new() };
+    let ratio = results
+        .of(measure, own)
+        .zip(results.of(measure, rival))
+        .and_then(|(own, other)| own.ratio_to(other));
+    let outcome = match ratio {
+        None => "unknown",
+        Some(ratio) if ratio >= least => "met",
+        Some(_) => "missed",
+    };
+    format!("≥ {least:.2}×: {outcome}")
+}
+
+/// What the figures do not say.
+fn note(name: &str, series: &Series) -> Option<String> {
+    if series.reasons.is_empty() {
+        return None;
+    }
+    let reasons = series.reasons.join("; ");
+    let (rounds, good) = (series.figures.len(), series.present().len());
+    let counted = if good == 0 { String::new() } else { format!(" ({good} of {rounds} rounds)") };
+    Some(format!("{name}{counted}: {reasons}"))
+}
+
+/// A Markdown table whose columns line up as plain text too: the first and last to the left, figures
+/// to the right.
+fn grid(header: &[String], rows: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells =
+                rows.iter().chain([header.to_vec()].iter()).map(|row| width(&row[column])).max();
+            cells.unwrap_or(0).max(3)
+        })
+        .collect();
+    let is_figure = |column: usize| column > 0 && column + 1 < header.len();
+    let mut text = String::new();
+    let mut line = |cells: &[String]| {
+        for (column, cell) in cells.iter().enumerate() {
+            let padding = " ".repeat(widths[column] - width(cell));
+            let (before, after) =
+                if is_figure(column) { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            let _ = write!(text, "| {before}{cell}{after} ");
+        }
+        text.push_str("|\n");
+    };
+    line(header);
+    let rule = widths.iter().enumerate().map(|(column, &width)| {
+        let colon = if is_figure(column) { ":" } else { "-" };
+        format!("{}{colon}", "-".repeat(width - 1))
+    });
+    line(&rule.collect::<Vec<_>>());
+    for row in rows {
+        line(row);
+    }
+    text
+}
+
+fn width(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        let cases = [(0.4, "0"), (999.6, "1,000"), (12_345.0, "12,345"), (1e6, "1,000,000")];
+        for (value, text) in cases {
+            assert_eq!(grouped(value), text);
+        }
+    }
+
+    #[test]
+    fn a_table_has_medians_spread_ratios_targets_and_reasons() {
+        let mut results = Results::new(3);
+        let mut record = |rival, figures: [f64; 3]| {
+            for (round, figure) in figures.into_iter().enumerate() {
+                results.record(Measure::Stream, rival, round, Ok(figure));
+            }
+        };
+        record(Rival::Direct, [17.0, 16.0, 18.5]);
+        record(Rival::Nft, [16.0, 15.0, 17.0]);
+        record(Rival::BalunL4, [14.4, 15.0, 13.6]);
+        results.record(Measure::Stream, Rival::HaproxyTcp, 0, Err("not installed".to_owned()));
+        let rivals = [Rival::Direct, Rival::Nft, Rival::HaproxyTcp, Rival::BalunL4];
+        let expected = "\
+## stream: one TCP flow from client to server (iperf3)
+
+| rival       | Gbit/s |     min to max | balun-l4 is | target          |
+| ----------- | -----: | -------------: | ----------: | --------------- |
+| direct      |  17.00 | 16.00 to 18.50 |       0.85× |                 |
+| nft         |  16.00 | 15.00 to 17.00 |       0.90× | ≥ 0.80×: met    |
+| balun-l4    |  14.40 | 13.60 to 15.00 |           - |                 |
+| haproxy-tcp |      - |              - |           - | ≥ 1.40×: unknown |
+
+- haproxy-tcp: not installed
+";
+        let squeeze = |text: &str| text.replace(' ', "").replace('-', "");
+        let table = render(Measure::Stream, &rivals, &results);
+        assert_eq!(squeeze(&table), squeeze(expected), "{table}");
+        let widths = table.lines().filter(|line| line.starts_with('|')).map(width);
+        assert_eq!(widths.collect::<std::collections::HashSet<_>>().len(), 1, "{table}");
+    }
+
+    #[test]
+    fn some_failed_rounds_are_counted() {
+        let mut results = Results::new(2);
+        results.record(Measure::Connect, Rival::Nft, 0, Ok(20_000.0));
+        results.record(Measure::Connect, Rival::Nft, 1, Err("wrk: no answer".to_owned()));
+        let table = render(Measure::Connect, &[Rival::Nft], &results);
+        assert!(table.contains("| 20,000 "), "{table}");
+        assert!(table.ends_with("\n- nft (1 of 2 rounds): wrk: no answer\n"), "{table}");
+    }
+}
