@@ -11,6 +11,7 @@ use nat::{BackendId, BackendState, Pool};
 use netstack::tcp::{Stack, TcpStream};
 use netstack::wire::Address;
 
+use crate::orderly::Orderly;
 use crate::upstream::{Balance, Connect};
 
 /// Connects by user-space TCP; the engine gives the connection its source.
@@ -18,14 +19,15 @@ use crate::upstream::{Balance, Connect};
 pub struct Userspace(pub Stack);
 
 impl Connect for Userspace {
-    type Stream = TcpStream;
+    type Stream = Orderly<TcpStream>;
 
-    async fn connect(&self, backend: SocketAddr) -> io::Result<TcpStream> {
+    async fn connect(&self, backend: SocketAddr) -> io::Result<Self::Stream> {
         let stand_in = match backend {
             SocketAddr::V4(_) => Address::from_v4(LOCAL_V4),
             SocketAddr::V6(_) => Address::from_v6(LOCAL_V6),
         };
-        self.0.connect(SocketAddr::new(IpAddr::from(stand_in), 0), backend).await
+        let local = SocketAddr::new(IpAddr::from(stand_in), 0);
+        self.0.connect(local, backend).await.map(Orderly::new)
     }
 }
 

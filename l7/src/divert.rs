@@ -155,10 +155,10 @@ impl Wake for TaskWake {
         if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Ok(outer) = self.outer.lock() {
-            if let Some(waker) = outer.as_ref() {
-                waker.wake_by_ref();
-            }
+        if let Ok(outer) = self.outer.lock()
+            && let Some(waker) = outer.as_ref()
+        {
+            waker.wake_by_ref();
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p nat`
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to say")]
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 

@@ -7,9 +7,9 @@
 //! | [`wire`] | addresses, checked header views, checksums, the packet line |
 //! | [`wheel`] | deadlines, in a hierarchical timer wheel |
 //! | [`tcp`] | a user-space TCP endpoint: one smoltcp socket a connection |
-//! | [`dev`] | TUN, namespaces, captures, memory: the only code that does I/O on packets |
+//! | `dev` | TUN, namespaces, captures, memory: the only code that does I/O on packets |
 //!
-//! Everything outside [`dev`] is a function of its arguments: packets, time and a seed.
+//! Everything outside `dev` is a function of its arguments: packets, time and a seed.
 
 #[cfg(feature = "dev")]
 pub mod dev;

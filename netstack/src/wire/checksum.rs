@@ -98,8 +98,9 @@ pub fn verify_transport(packet: &Packet, headers: &Headers) -> bool {
         return true;
     }
     let segment = &packet.data()[headers.l4()..headers.total_len()];
-    let absent =
-        matches!(headers.transport, Transport::Udp { .. }) && segment[6..8] == [0, 0] && headers.src.is_v4();
+    let absent = matches!(headers.transport, Transport::Udp { .. })
+        && segment[6..8] == [0, 0]
+        && headers.src.is_v4();
     let pseudo = if headers.protocol == super::headers::ICMPV4 {
         0
     } else {

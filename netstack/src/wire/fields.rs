@@ -182,13 +182,17 @@ impl<B: AsRef<[u8]>> Tcp<B> {
     /// The units of sequence space that the segment takes: payload, SYN and FIN.
     pub fn sequence_len(&self) -> u32 {
         let flags = self.flags();
-        let extra = u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
+        let extra =
+            u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
         self.payload().len() as u32 + extra
     }
 
     /// The options, in order, up to the end or the first that does not fit.
     pub fn options(&self) -> TcpOptions<'_> {
-        TcpOptions { rest: &self.bytes()[tcp_field::MIN_LEN..self.header_len()], at: tcp_field::MIN_LEN }
+        TcpOptions {
+            rest: &self.bytes()[tcp_field::MIN_LEN..self.header_len()],
+            at: tcp_field::MIN_LEN,
+        }
     }
 }
 
@@ -220,7 +224,9 @@ impl<'a> Iterator for TcpOptions<'a> {
                     self.rest = rest;
                     self.at += 1;
                 }
-                [kind, len, ..] if kind != 0 && (2..=self.rest.len()).contains(&usize::from(len)) => {
+                [kind, len, ..]
+                    if kind != 0 && (2..=self.rest.len()).contains(&usize::from(len)) =>
+                {
                     let (option, rest) = self.rest.split_at(usize::from(len));
                     let data_offset = self.at + 2;
                     self.rest = rest;
@@ -346,14 +352,15 @@ mod tests {
     fn segment(options: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 20];
         bytes.extend(options);
-        bytes[tcp_field::DATA_OFFSET] = (bytes.len() / 4 << 4) as u8;
+        bytes[tcp_field::DATA_OFFSET] = ((bytes.len() / 4) << 4) as u8;
         bytes
     }
 
     #[test]
     fn options_are_found_behind_padding_and_end_at_the_first_lie() {
         let bytes = segment(&[1, 1, 2, 4, 5, 0xb4, 3, 3, 7, 0, 9, 9]);
-        let found: Vec<_> = Tcp::new_checked(&bytes).unwrap().options().map(|o| (o.kind, o.data_offset)).collect();
+        let found: Vec<_> =
+            Tcp::new_checked(&bytes).unwrap().options().map(|o| (o.kind, o.data_offset)).collect();
         assert_eq!(found, [(2, 24), (3, 28)]);
         for lie in [[2, 0, 0, 0], [2, 1, 0, 0], [2, 5, 0, 0], [1, 1, 1, 2]] {
             let bytes = segment(&lie);

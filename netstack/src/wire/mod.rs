@@ -9,8 +9,8 @@ pub mod checksum;
 mod checksum_tests;
 pub mod fields;
 pub mod headers;
-pub mod text;
 pub mod quote;
+pub mod text;
 
 pub use address::{Address, Family, Protocol, Tuple};
 pub use fields::{Icmp, Tcp, TcpFlags, TcpOption, TcpOptions, Udp};

@@ -31,7 +31,8 @@ impl Quote {
         let (family, src, dst) = match &slice {
             LaxIpSlice::Ipv4(v4) => {
                 let header = v4.header();
-                if checksum::sum(header.slice()) != 0xffff || header.fragments_offset().value() != 0 {
+                if checksum::sum(header.slice()) != 0xffff || header.fragments_offset().value() != 0
+                {
                     return None;
                 }
                 let (src, dst) = (header.source(), header.destination());

@@ -1,5 +1,9 @@
 //! What a running balancer is made of, and how it is put together.
 
+mod from_config;
+
+pub use from_config::PlanError;
+
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,6 +11,7 @@ use std::task::{Context, Poll};
 
 use l7::balance::{PoolBalance, Userspace};
 use l7::divert::{Acceptor, Proxy};
+use l7::orderly::Orderly;
 use l7::upstream::Connect;
 use l7::{Service, SpliceService, serve, splice, tls};
 use nat::rng::mix;
@@ -185,6 +190,7 @@ fn accept<C: Connect>(
             let service = Rc::new(Service::new(connect, balance, (**config).clone()));
             let (tls, read) = (tls.clone(), Rc::clone(&service));
             let acceptor = move |stream: TcpStream, peer, local| {
+                let stream = Orderly::new(stream);
                 let service = Rc::clone(&service);
                 match tls.clone() {
                     Some(tls) => {
@@ -205,7 +211,7 @@ fn accept<C: Connect>(
             let service = Rc::new(SpliceService::new(connect, balance, timeouts));
             let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, _| {
-                tokio::task::spawn_local(splice(stream, peer, Rc::clone(&service)));
+                tokio::task::spawn_local(splice(Orderly::new(stream), peer, Rc::clone(&service)));
             };
             let read = move || ApplicationStats {
                 by_backend: read.stats().connections_by_backend(),

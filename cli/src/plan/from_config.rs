@@ -1,0 +1,188 @@
+//! A plan from a checked configuration.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use l7::tls::{PemPair, TlsError, server_config};
+use netstack::dev::TunConfig;
+use netstack::wire::{Address, Protocol as Transport};
+
+use super::{ApplicationPlan, LegPlan, Plan, Protocol, Upstream};
+use crate::config::model::{Config, Forwarded, Leg, Listen, Mode, Nat, Pool, Scheduler, Service, Tls};
+
+/// Why a checked configuration could still not be followed.
+#[derive(Debug)]
+pub enum PlanError {
+    /// A certificate or key file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// What is in them.
+    Tls {
+        /// The service that they are for.
+        service: String,
+        /// What is wrong with them.
+        source: TlsError,
+    },
+    /// Something that checking should have found: a fault of ours, not of the file.
+    Unchecked(&'static str),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => write!(f, "cannot read `{}`: {source}", path.display()),
+            Self::Tls { service, source } => {
+                write!(f, "the certificates of service `{service}` cannot be used: {source}")
+            }
+            Self::Unchecked(what) => write!(f, "the configuration passed its check without {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl Plan {
+    /// What `config` asks for. Files are read relative to `folder`; `seed` stands in for one that is
+    /// not configured.
+    ///
+    /// # Errors
+    /// [`PlanError`] if a file cannot be read or used.
+    pub fn from_config(config: &Config, folder: &Path, seed: u64) -> Result<Self, PlanError> {
+        let mut applications = Vec::new();
+        let mut services = Vec::new();
+        for service in &config.services {
+            services.push(service_config(config, service)?);
+            applications.push(application(service, folder)?);
+        }
+        let mut engine = nat::Config::new(
+            config.seed.unwrap_or(seed),
+            config.legs.iter().map(engine_leg).collect(),
+            config.pools.iter().map(pool_config).collect::<Result<_, _>>()?,
+            services,
+        );
+        if let Some(snat) = &config.snat {
+            engine.snat = nat::SnatConfig {
+                addresses: snat.addresses.iter().map(|a| Address::from(a.value)).collect(),
+                ports: (snat.ports.first, snat.ports.last),
+            };
+        }
+        engine.timeouts = nat::Timeouts {
+            tcp_established: config.timeouts.tcp_established.value,
+            tcp_transitory: config.timeouts.tcp_transitory.value,
+            udp: config.timeouts.udp.value,
+            icmp: config.timeouts.icmp.value,
+        };
+        engine.limits = nat::Limits {
+            flows: config.limits.flows.value as usize,
+            half_open: config.limits.half_open.value as usize,
+        };
+        Ok(Self { engine, legs: config.legs.iter().map(device).collect(), applications })
+    }
+}
+
+fn device(leg: &Leg) -> LegPlan {
+    let mut tun = TunConfig::new(&leg.name);
+    tun.mtu = leg.mtu.value;
+    tun.addresses = leg.addresses.iter().map(|a| (a.address, a.length)).collect();
+    tun.default_route = leg.default_route.value;
+    LegPlan { netns: leg.netns.as_ref().map(|name| name.value.clone()), tun }
+}
+
+fn engine_leg(leg: &Leg) -> nat::LegConfig {
+    let prefixes = leg
+        .addresses
+        .iter()
+        .chain(&leg.routes)
+        .filter_map(|p| nat::Prefix::new(Address::from(p.address), p.length))
+        .collect();
+    nat::LegConfig { prefixes, mtu: leg.mtu.value }
+}
+
+fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
+    let scheduler = match pool.scheduler {
+        Scheduler::RoundRobin => nat::Scheduler::RoundRobin,
+        Scheduler::Random => nat::Scheduler::Random,
+        Scheduler::SourceHash => nat::Scheduler::SourceHash,
+        Scheduler::Maglev => nat::Scheduler::Maglev,
+        Scheduler::LeastConnections | Scheduler::P2c | Scheduler::Ewma => {
+            return Err(PlanError::Unchecked("a scheduler that exists"));
+        }
+    };
+    let backends = pool
+        .backends
+        .iter()
+        .map(|backend| nat::BackendConfig {
+            name: backend.name.value.clone(),
+            address: backend.address.value,
+            weight: backend.weight.value,
+        })
+        .collect();
+    Ok(nat::PoolConfig { name: pool.name.value.clone(), scheduler, backends })
+}
+
+fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {
+    let of = |at: SocketAddr, protocol| (protocol, at.ip(), at.port());
+    let (protocol, ip, port): (_, IpAddr, _) = match service.listen.value {
+        Listen::Tcp(at) => of(at, Transport::Tcp),
+        Listen::Udp(at) => of(at, Transport::Udp),
+        Listen::Icmp(ip) => (Transport::Icmp, ip, 0),
+    };
+    let mode = match (service.mode.value, service.nat) {
+        (Mode::Nat, Nat::Full) => nat::Mode::Nat(nat::Nat::Full),
+        (Mode::Nat, Nat::Dnat) => nat::Mode::Nat(nat::Nat::Dnat),
+        (Mode::Tcp | Mode::Http, _) => nat::Mode::Divert,
+    };
+    let pool = service
+        .pool
+        .as_ref()
+        .and_then(|name| config.pools.iter().position(|pool| pool.name.value == name.value))
+        .ok_or(PlanError::Unchecked("a pool for each service"))?;
+    Ok(nat::ServiceConfig {
+        name: service.name.value.clone(),
+        listen: nat::Listen { protocol, address: ip.into(), port },
+        mode,
+        pool: nat::PoolId(pool as u16),
+    })
+}
+
+fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPlan>, PlanError> {
+    let protocol = match service.mode.value {
+        Mode::Nat => return Ok(None),
+        Mode::Tcp => Protocol::Tcp,
+        Mode::Http => {
+            let forwarded = match service.forwarded {
+                Forwarded::Append => l7::Forwarded::Append,
+                Forwarded::Replace => l7::Forwarded::Replace,
+                Forwarded::Hide => l7::Forwarded::Hide,
+            };
+            let config = l7::Config { forwarded, ..l7::Config::default() };
+            let tls = service.tls.as_ref().map(|tls| server(service, tls, folder)).transpose()?;
+            Protocol::Http(Box::new(config), tls)
+        }
+    };
+    Ok(Some(ApplicationPlan { protocol, upstream: Upstream::Userspace }))
+}
+
+fn server(service: &Service, tls: &Tls, folder: &Path) -> Result<Arc<rustls::ServerConfig>, PlanError> {
+    let read = |path: &Path| {
+        let path = folder.join(path);
+        std::fs::read(&path).map_err(|source| PlanError::File { path, source })
+    };
+    let files = tls
+        .certificates
+        .iter()
+        .map(|pair| Ok((read(&pair.cert)?, read(&pair.key)?)))
+        .collect::<Result<Vec<_>, PlanError>>()?;
+    let pairs: Vec<_> =
+        files.iter().map(|(chain, key)| PemPair { chain, key }).collect();
+    let alpn: Vec<_> = tls.alpn.iter().map(|protocol| protocol.name()).collect();
+    let config = server_config(&pairs, &alpn)
+        .map_err(|source| PlanError::Tls { service: service.name.value.clone(), source })?;
+    Ok(Arc::new(config))
+}
