@@ -1,10 +1,28 @@
 //! The command line of balun, and what it is made of.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`args`], [`cmd`], [`console`], [`exit`] | the command line: flags, commands, streams, exit codes |
+//! | [`config`] | the configuration file, and all that can be said about a wrong one |
+//! | [`plan`] | what a configuration asks for, put together |
+//! | [`runtime`] | the loop between devices and the balancer |
+//! | [`run`], [`demo`], [`doctor`] | what the commands of these names do |
+//! | [`lab`] | web servers and clients |
+//! | [`sim`] | hosts and links in memory, on a virtual clock |
 
 #![forbid(unsafe_code)]
 
+pub mod args;
+pub mod cmd;
+pub mod config;
+pub mod console;
 pub mod demo;
+pub mod doctor;
+pub mod exit;
 pub mod kernel;
 pub mod lab;
 pub mod plan;
+pub mod run;
 pub mod runtime;
+pub mod seed;
 pub mod sim;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command `balun`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    balun::cmd::main().into()
+}

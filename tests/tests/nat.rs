@@ -34,7 +34,8 @@ fn full_nat_rewrites_both_ends_both_ways() {
     for Case { client, vip, snat, backend } in [V4, V6] {
         for csum in ["", " csum=partial"] {
             let mut bed = Bed::new(config());
-            let seen = bed.send(0, &format!("tcp {client}:40000 > {vip}:80 S seq=7 mss=1460{csum}"));
+            let seen =
+                bed.send(0, &format!("tcp {client}:40000 > {vip}:80 S seq=7 mss=1460{csum}"));
             let port = bed.flow().snat.port;
             assert_eq!(
                 seen,
@@ -49,14 +50,20 @@ fn full_nat_rewrites_both_ends_both_ways() {
             );
             assert_eq!(
                 seen,
-                forward(0, format!("tcp {vip}:80 > {client}:40000 S. seq=9 ack=8 mss=1460 ttl=63{csum}"))
+                forward(
+                    0,
+                    format!("tcp {vip}:80 > {client}:40000 S. seq=9 ack=8 mss=1460 ttl=63{csum}")
+                )
             );
-            let seen = bed.send(0, &format!("tcp {client}:40000 > {vip}:80 P. seq=8 ack=10 len=5{csum}"));
+            let seen =
+                bed.send(0, &format!("tcp {client}:40000 > {vip}:80 P. seq=8 ack=10 len=5{csum}"));
             assert_eq!(
                 seen,
                 forward(
                     1,
-                    format!("tcp {snat}:{port} > {backend}:8080 P. seq=8 ack=10 len=5 ttl=63{csum}")
+                    format!(
+                        "tcp {snat}:{port} > {backend}:8080 P. seq=8 ack=10 len=5 ttl=63{csum}"
+                    )
                 )
             );
             assert_eq!(bed.flow().state, State::Tcp(TcpState::Established));
@@ -81,13 +88,15 @@ fn a_super_packet_passes_in_one_piece() {
         let mut bed = Bed::new(config());
         bed.send(0, &format!("tcp {client}:40000 > {vip}:80 S"));
         let port = bed.flow().snat.port;
-        let seen =
-            bed.send(0, &format!("tcp {client}:40000 > {vip}:80 P. seq=1 ack=1 len=60000 gso={gso}"));
+        let seen = bed
+            .send(0, &format!("tcp {client}:40000 > {vip}:80 P. seq=1 ack=1 len=60000 gso={gso}"));
         assert_eq!(
             seen,
             forward(
                 1,
-                format!("tcp {snat}:{port} > {backend}:8080 P. seq=1 ack=1 len=60000 ttl=63 gso={gso}")
+                format!(
+                    "tcp {snat}:{port} > {backend}:8080 P. seq=1 ack=1 len=60000 ttl=63 gso={gso}"
+                )
             )
         );
     }
@@ -225,7 +234,9 @@ fn errors_about_a_flow_reach_its_owner_in_its_own_words() {
         );
         assert_eq!((seen.verdict, seen.leg), (Verdict::Forward, 0));
         let (vip_, client_) = (bare(vip), bare(client));
-        let start = format!("icmp {vip_} > {client_} too-big mtu=1400 about=(tcp {client}:40000 > {vip}:80 . seq=8");
+        let start = format!(
+            "icmp {vip_} > {client_} too-big mtu=1400 about=(tcp {client}:40000 > {vip}:80 . seq=8"
+        );
         assert!(seen.line.starts_with(&start), "{}", seen.line);
 
         // From a router before us, about what went to the client: to the backend.
@@ -260,7 +271,8 @@ fn an_error_that_quotes_eight_bytes_is_enough() {
         ),
     );
     assert_eq!((seen.verdict, seen.leg), (Verdict::Forward, 0));
-    let start = "icmp 10.99.0.1 > 10.1.0.5 unreachable code=port about=(udp 10.1.0.5:5000 > 10.99.0.1:53";
+    let start =
+        "icmp 10.99.0.1 > 10.1.0.5 unreachable code=port about=(udp 10.1.0.5:5000 > 10.99.0.1:53";
     assert!(seen.line.starts_with(start), "{}", seen.line);
 }
 
@@ -270,7 +282,8 @@ fn errors_that_are_forged_badly_go_nowhere() {
     bed.send(0, "udp 10.1.0.5:5000 > 10.99.0.1:53 len=20");
     let port = bed.flow().snat.port;
     let about = |port| format!("about=(udp 10.99.0.250:{port} > 10.2.0.11:8080 len=20)");
-    let line = format!("icmp 10.2.0.1 > 10.99.0.250 unreachable code=port {} csum=bad", about(port));
+    let line =
+        format!("icmp 10.2.0.1 > 10.99.0.250 unreachable code=port {} csum=bad", about(port));
     assert_eq!(bed.send(1, &line).verdict, Verdict::Drop(DropReason::IcmpChecksum));
     let line = format!("icmp 10.2.0.1 > 10.99.0.250 unreachable code=port {}", about(port ^ 1));
     assert_eq!(bed.send(1, &line).verdict, Verdict::Drop(DropReason::IcmpNoFlow));
@@ -394,10 +407,18 @@ fn a_syn_reuses_the_tuple_of_a_closed_connection_and_of_no_other() {
     bed.send(1, "tcp 10.2.0.11:8080 > 10.1.0.5:4000 S. ack=2");
     bed.send(0, "tcp 10.1.0.5:4000 > 10.99.0.1:81 . seq=2 ack=1");
     let seen = bed.send(0, "tcp 10.1.0.5:4000 > 10.99.0.1:81 S seq=900");
-    assert_eq!(seen.line, canonical("tcp 10.1.0.5:4000 > 10.2.0.11:8080 S seq=900 ttl=63"), "its backend decides");
+    assert_eq!(
+        seen.line,
+        canonical("tcp 10.1.0.5:4000 > 10.2.0.11:8080 S seq=900 ttl=63"),
+        "its backend decides"
+    );
     bed.send(1, "tcp 10.2.0.11:8080 > 10.1.0.5:4000 R");
     let seen = bed.send(0, "tcp 10.1.0.5:4000 > 10.99.0.1:81 S seq=900");
-    assert_eq!(seen.line, canonical("tcp 10.1.0.5:4000 > 10.2.0.12:8080 S seq=900 ttl=63"), "a new choice");
+    assert_eq!(
+        seen.line,
+        canonical("tcp 10.1.0.5:4000 > 10.2.0.12:8080 S seq=900 ttl=63"),
+        "a new choice"
+    );
 }
 
 #[test]

@@ -5,13 +5,15 @@
 //! an L4 and an L7 service share the backends, one backend dies half-way, and the summary says who
 //! answered what.
 
+mod ladder;
 mod options;
 mod real;
 mod report;
 mod simulated;
 mod topology;
 
-pub use options::Options;
+pub use ladder::show;
+pub use options::{MAX_BACKENDS, Options};
 pub use real::run as run_real;
 pub use report::{Outcome, Report};
 pub use simulated::run as run_simulated;
@@ -23,12 +25,33 @@ pub enum DemoError {
     Environment(String),
     /// Something else went wrong.
     Failed(String),
+    /// Whoever read the demo's output has gone.
+    Closed,
+}
+
+impl DemoError {
+    fn new(environment: bool, error: &dyn std::error::Error) -> Self {
+        if environment {
+            Self::Environment(error.to_string())
+        } else {
+            Self::Failed(error.to_string())
+        }
+    }
+
+    /// What an error of the writer means.
+    fn writing(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(format!("cannot write: {error}")),
+        }
+    }
 }
 
 impl std::fmt::Display for DemoError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Environment(text) | Self::Failed(text) => f.write_str(text),
+            Self::Closed => f.write_str("the output is closed"),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::runtime::{Clock, Leg, Runtime};
 
 /// Clients of each service that run side by side.
-pub const CLIENTS_PER_SERVICE: usize = 4;
+pub(super) const CLIENTS_PER_SERVICE: usize = 4;
 
 /// Shows the demo on kernel sockets in private namespaces. The process must be allowed to make them:
 /// as root, or in a user namespace of its own.
@@ -61,12 +61,7 @@ impl World {
         let tuns = plan
             .legs
             .iter()
-            .map(|leg| {
-                leg.open().map_err(|e| match e.is_environment() {
-                    true => DemoError::Environment(e.to_string()),
-                    false => DemoError::Failed(e.to_string()),
-                })
-            })
+            .map(|leg| leg.open().map_err(|e| DemoError::new(e.is_environment(), &e)))
             .collect::<Result<Vec<_>, _>>()?;
         let sites = (0..)
             .zip(backends)
@@ -95,22 +90,24 @@ async fn show(world: World, options: Options, out: &mut impl Write) -> Result<Ou
 
     let mut report = Report::start(options);
     let crowd = if options.hold {
-        hold_text(out, &client).map_err(failed)?;
+        hold_text(out, &client).map_err(|e| DemoError::writing(&e))?;
         None
     } else {
-        report.heading(out).map_err(failed)?;
+        report.heading(out).map_err(|e| DemoError::writing(&e))?;
         Some(Crowd::start(&client, &report.tallies).map_err(failed)?)
     };
     // The writer's error ends the demo: nobody is reading any more.
-    let mut outcome = Ok(());
-    let watching = async { outcome = watch(&mut report, &farm, options, out).await };
+    let mut watched = Ok(Watched::ToTheEnd);
+    let watching = async { watched = watch(&mut report, &farm, options, out).await };
     runtime.run(watching).await.map_err(failed)?;
-    outcome.map_err(failed)?;
     drop(crowd);
-    if options.hold {
-        return Ok(Outcome::Good);
+    match watched.map_err(|e| DemoError::writing(&e))? {
+        Watched::ToTheEnd => report
+            .summary(out, runtime.balancer_mut().engine.stats())
+            .map_err(|e| DemoError::writing(&e)),
+        Watched::Interrupted if options.hold => Ok(Outcome::Good),
+        Watched::Interrupted => Ok(Outcome::Interrupted),
     }
-    report.summary(out, runtime.balancer_mut().engine.stats()).map_err(failed)
 }
 
 /// Writes a line a second and kills a backend in time, until the time is up.
@@ -119,11 +116,11 @@ async fn watch(
     farm: &Farm,
     options: Options,
     out: &mut impl Write,
-) -> io::Result<()> {
+) -> io::Result<Watched> {
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     if options.hold {
-        return interrupted.await;
+        return interrupted.await.map(|()| Watched::Interrupted);
     }
     let mut kill_at = options.kill_at();
     while report.elapsed() < options.length {
@@ -132,7 +129,7 @@ async fn watch(
         let pause = tokio::time::sleep(next.saturating_sub(report.elapsed()));
         tokio::select! {
             biased;
-            result = &mut interrupted => return result,
+            result = &mut interrupted => return result.map(|()| Watched::Interrupted),
             () = pause => {}
         }
         if kill_at.is_some_and(|kill| kill <= report.elapsed()) {
@@ -144,7 +141,14 @@ async fn watch(
             report.tick(out)?;
         }
     }
-    Ok(())
+    Ok(Watched::ToTheEnd)
+}
+
+/// How the watching ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    ToTheEnd,
+    Interrupted,
 }
 
 /// The thread that the clients run on, in their namespace. Dropping it ends them.
@@ -200,8 +204,5 @@ fn path_text(path: PathBuf) -> String {
 }
 
 fn namespace(error: NamespaceError) -> DemoError {
-    match error.is_environment() {
-        true => DemoError::Environment(error.to_string()),
-        false => DemoError::Failed(error.to_string()),
-    }
+    DemoError::new(error.is_environment(), &error)
 }

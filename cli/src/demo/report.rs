@@ -13,7 +13,7 @@ use super::topology::backend_name;
 use crate::lab::client::Tally;
 
 /// What the clients of one service saw, shared with the threads that they run on.
-pub type SharedTally = Arc<Mutex<Tally>>;
+pub(super) type SharedTally = Arc<Mutex<Tally>>;
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Outcome {
     Good,
     /// Otherwise.
     Bad,
+    /// It was interrupted.
+    Interrupted,
 }
 
 /// The running account of a demo.
@@ -29,7 +31,7 @@ pub enum Outcome {
 pub struct Report {
     options: Options,
     /// Tallies of the L4 and the L7 service.
-    pub tallies: [SharedTally; 2],
+    pub(super) tallies: [SharedTally; 2],
     start: Instant,
     before: [Tally; 2],
 }

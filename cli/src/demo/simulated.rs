@@ -18,8 +18,7 @@ use crate::sim::{self, Host, Impairment, Link, Network};
 /// # Errors
 /// [`DemoError::Failed`] if the output is closed or the plan unsound.
 pub fn run(options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
-    sim::run(show(options, out))
-        .map_err(|e| DemoError::Failed(format!("no runtime: {e}")))?
+    sim::run(show(options, out)).map_err(|e| DemoError::Failed(format!("no runtime: {e}")))?
 }
 
 async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
@@ -33,8 +32,7 @@ async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoErr
         hosts.push(Host::web(backend_address(i).into(), &backend_name(i), seed));
     }
     let wire = Impairment { delay: Duration::from_micros(100), ..Impairment::default() };
-    let links =
-        (0..=u64::from(backends)).map(|i| Link::new(wire, mix(seed ^ (60 + i)))).collect();
+    let links = (0..=u64::from(backends)).map(|i| Link::new(wire, mix(seed ^ (60 + i)))).collect();
 
     let mut report = Report::start(options);
     for (client, tally) in clients().into_iter().zip(&report.tallies) {
@@ -43,12 +41,8 @@ async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoErr
         }
     }
     let mut network = Network::new(balancer, hosts, links);
-    live(&mut network, &mut report, options, out)
-        .await
-        .map_err(|e| DemoError::Failed(format!("cannot write: {e}")))?;
-    report
-        .summary(out, network.balancer.engine.stats())
-        .map_err(|e| DemoError::Failed(format!("cannot write: {e}")))
+    live(&mut network, &mut report, options, out).await.map_err(|e| DemoError::writing(&e))?;
+    report.summary(out, network.balancer.engine.stats()).map_err(|e| DemoError::writing(&e))
 }
 
 async fn live(

@@ -12,27 +12,27 @@ use netstack::wire::{Address, Protocol};
 use crate::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstream};
 
 /// The client's address.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
 /// The L4 service: one connection, rewritten packet by packet.
-pub const VIP_L4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1)), 80);
+pub(super) const VIP_L4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1)), 80);
 /// The L7 service: each request balanced.
-pub const VIP_L7: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2)), 80);
+pub(super) const VIP_L7: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2)), 80);
 /// The port of the backends.
-pub const BACKEND_PORT: u16 = 8080;
+pub(super) const BACKEND_PORT: u16 = 8080;
 const SNAT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 250);
 
 /// Where backend number `index` (from 0) lives.
-pub fn backend_address(index: u8) -> Ipv4Addr {
+pub(super) fn backend_address(index: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 2, index + 1, 11)
 }
 
 /// What backend number `index` is called.
-pub fn backend_name(index: u8) -> String {
+pub(super) fn backend_name(index: u8) -> String {
     format!("web{}", index + 1)
 }
 
 /// The plan of the demo. `netns` names the namespace of each leg: the client's, then the backends'.
-pub fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
+pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
     let addresses =
         std::iter::once(CLIENT).chain((0..backends).map(backend_address)).map(IpAddr::V4);
     let names = std::iter::once("client".to_owned()).chain((0..backends).map(backend_name));
@@ -71,11 +71,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
     };
     let service = |name: &str, vip: SocketAddr, mode| ServiceConfig {
         name: name.into(),
-        listen: Listen {
-            protocol: Protocol::Tcp,
-            address: vip.ip().into(),
-            port: vip.port(),
-        },
+        listen: Listen { protocol: Protocol::Tcp, address: vip.ip().into(), port: vip.port() },
         mode,
         pool: PoolId(0),
     };

@@ -41,8 +41,7 @@ impl Farm {
     /// # Errors
     /// A namespace could not be entered or an address not be bound.
     pub fn start(sites: Vec<Site>) -> io::Result<Self> {
-        let listeners =
-            sites.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+        let listeners = sites.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
         let (commands, orders) = unbounded_channel();
         let thread = std::thread::Builder::new().name("web".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

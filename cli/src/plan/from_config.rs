@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use l7::tls::{PemPair, TlsError, server_config};
+use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::{Address, Protocol as Transport};
 
 use super::{ApplicationPlan, LegPlan, Plan, Protocol, Upstream};
-use crate::config::model::{Config, Forwarded, Leg, Listen, Mode, Nat, Pool, Scheduler, Service, Tls};
+use crate::config::model::{
+    Config, Forwarded, Leg, Listen, Mode, Nat, Pool, Scheduler, Service, Tls,
+};
 
 /// Why a checked configuration could still not be followed.
 #[derive(Debug)]
@@ -169,7 +171,11 @@ fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPla
     Ok(Some(ApplicationPlan { protocol, upstream: Upstream::Userspace }))
 }
 
-fn server(service: &Service, tls: &Tls, folder: &Path) -> Result<Arc<rustls::ServerConfig>, PlanError> {
+fn server(
+    service: &Service,
+    tls: &Tls,
+    folder: &Path,
+) -> Result<Arc<rustls::ServerConfig>, PlanError> {
     let read = |path: &Path| {
         let path = folder.join(path);
         std::fs::read(&path).map_err(|source| PlanError::File { path, source })
@@ -179,8 +185,7 @@ fn server(service: &Service, tls: &Tls, folder: &Path) -> Result<Arc<rustls::Ser
         .iter()
         .map(|pair| Ok((read(&pair.cert)?, read(&pair.key)?)))
         .collect::<Result<Vec<_>, PlanError>>()?;
-    let pairs: Vec<_> =
-        files.iter().map(|(chain, key)| PemPair { chain, key }).collect();
+    let pairs: Vec<_> = files.iter().map(|(chain, key)| PemPair { chain, key }).collect();
     let alpn: Vec<_> = tls.alpn.iter().map(|protocol| protocol.name()).collect();
     let config = server_config(&pairs, &alpn)
         .map_err(|source| PlanError::Tls { service: service.name.value.clone(), source })?;

@@ -166,7 +166,9 @@ impl Plan {
             let pool = Pool::new(pool.clone(), mix(seed ^ (200 + u64::from(id))));
             let balance = Rc::new(PoolBalance::new(pool, stack.clone()));
             let (acceptor, read) = match application.upstream {
-                Upstream::Userspace => accept(Userspace(stack.clone()), balance, &application.protocol),
+                Upstream::Userspace => {
+                    accept(Userspace(stack.clone()), balance, &application.protocol)
+                }
                 Upstream::Kernel => accept(KernelConnect, balance, &application.protocol),
             };
             acceptors.push(Some(acceptor));

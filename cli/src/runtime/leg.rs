@@ -46,10 +46,11 @@ impl Leg {
     pub(super) fn receive(&mut self, packet: &mut Packet) -> io::Result<Received> {
         // `try_io_mut` forgets the readiness that it started from, and not a newer one, when the read
         // finds nothing; without readiness it makes no system call.
-        let outcome = self.device.try_io_mut(Interest::READABLE, |tun| match tun.receive(packet)? {
-            Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
-            received => Ok(received),
-        });
+        let outcome =
+            self.device.try_io_mut(Interest::READABLE, |tun| match tun.receive(packet)? {
+                Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+                received => Ok(received),
+            });
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::WouldBlock),
             Ok(Received::Packet) => {

@@ -21,7 +21,8 @@ use crate::lab::web;
 pub struct Host {
     address: Address,
     proxy: Proxy,
-    name: Option<Rc<str>>,
+    /// Who takes connections, on every port.
+    acceptor: Option<Acceptor>,
     seed: u64,
     down: bool,
 }
@@ -40,12 +41,21 @@ impl Host {
 
     /// A host that serves the built-in web pages, under `name`, on every port.
     pub fn web(address: IpAddr, name: &str, seed: u64) -> Self {
-        Self::new(address, Some(name.into()), seed)
+        let name: Rc<str> = name.into();
+        let acceptor = move |stream: TcpStream, _, _| {
+            tokio::task::spawn_local(web::serve_connection(stream, Rc::clone(&name)));
+        };
+        Self::serving(address, Rc::new(acceptor), seed)
     }
 
-    fn new(address: IpAddr, name: Option<Rc<str>>, seed: u64) -> Self {
-        let proxy = proxy(name.as_ref(), seed);
-        Self { address: address.into(), proxy, name, seed, down: false }
+    /// A host that gives the connections of every port to `acceptor`, which spawns what serves them.
+    pub fn serving(address: IpAddr, acceptor: Acceptor, seed: u64) -> Self {
+        Self::new(address, Some(acceptor), seed)
+    }
+
+    fn new(address: IpAddr, acceptor: Option<Acceptor>, seed: u64) -> Self {
+        let proxy = proxy(acceptor.clone(), seed);
+        Self { address: address.into(), proxy, acceptor, seed, down: false }
     }
 
     /// Runs `future` on this host.
@@ -63,7 +73,7 @@ impl Host {
     pub fn kill(&mut self) {
         self.down = true;
         self.seed = self.seed.wrapping_add(1);
-        self.proxy = proxy(self.name.as_ref(), self.seed);
+        self.proxy = proxy(self.acceptor.clone(), self.seed);
     }
 
     /// Starts its server again.
@@ -105,13 +115,8 @@ impl Host {
     }
 }
 
-fn proxy(name: Option<&Rc<str>>, seed: u64) -> Proxy {
+fn proxy(acceptor: Option<Acceptor>, seed: u64) -> Proxy {
     let stack = Stack::new(Endpoint::new(EndpointConfig::new([seed, !seed])));
-    let acceptor = name.cloned().map(|name| -> Acceptor {
-        Rc::new(move |stream: TcpStream, _, _| {
-            tokio::task::spawn_local(web::serve_connection(stream, Rc::clone(&name)));
-        })
-    });
     Proxy::new(stack, vec![acceptor])
 }
 

@@ -1,9 +1,11 @@
-//! A wire that delays, loses, duplicates and reorders, by a seed.
+//! A wire that delays, loses, duplicates, reorders and spoils, by a seed.
 
 use std::time::Duration;
 
 use nat::rng::Rng;
+use netstack::packet::Offload;
 use netstack::segment::segment;
+use netstack::wire::checksum;
 use netstack::{Instant, Packet};
 
 /// What a link does to packets, in each direction alike. Chances are in parts of a million.
@@ -19,6 +21,9 @@ pub struct Impairment {
     pub duplicate: u32,
     /// Chance that it arrives after packets sent up to 2 ms later.
     pub reorder: u32,
+    /// Chance that one bit of it is flipped on the way, of a packet that is no super-packet. The
+    /// receiver finds no virtio header that vouches for it, only checksums.
+    pub corrupt: u32,
     /// Cut super-packets into packets of this MTU first, as a network card would: chances are then
     /// per packet. 0 leaves them whole.
     pub mtu: u16,
@@ -42,7 +47,12 @@ impl Link {
     }
 
     /// Says when copies of `packet` arrive: never, once or twice, each by a call of `arrive`.
-    pub fn carry(&mut self, now: Instant, packet: &Packet, mut arrive: impl FnMut(Instant, Packet)) {
+    pub fn carry(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        mut arrive: impl FnMut(Instant, Packet),
+    ) {
         if self.impairment.mtu == 0 || packet.offload.gso.is_none() {
             self.carry_one(now, packet, &mut arrive);
             return;
@@ -54,8 +64,13 @@ impl Link {
         }
     }
 
-    fn carry_one(&mut self, now: Instant, packet: &Packet, arrive: &mut impl FnMut(Instant, Packet)) {
-        let Impairment { delay, jitter, loss, duplicate, reorder, .. } = self.impairment;
+    fn carry_one(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        arrive: &mut impl FnMut(Instant, Packet),
+    ) {
+        let Impairment { delay, jitter, loss, duplicate, reorder, corrupt, .. } = self.impairment;
         if self.chance(loss) {
             return;
         }
@@ -66,14 +81,23 @@ impl Link {
         } else {
             self.last_arrival = at;
         }
-        let copy = || {
+        let duplicated = self.chance(duplicate);
+        for _ in 0..=u8::from(duplicated) {
             let mut copy = Packet::with_capacity(packet.len());
             copy.copy_from(packet);
-            copy
-        };
-        arrive(at, copy());
-        if self.chance(duplicate) {
-            arrive(at, copy());
+            if packet.offload.gso.is_none() && self.chance(corrupt) {
+                self.corrupt(&mut copy);
+            }
+            arrive(at, copy);
+        }
+    }
+
+    fn corrupt(&mut self, packet: &mut Packet) {
+        checksum::complete(packet);
+        packet.offload = Offload::default();
+        let bit = self.rng.below(packet.len() as u64 * 8) as usize;
+        if let Some(byte) = packet.data_mut().get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
         }
     }
 

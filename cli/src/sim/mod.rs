@@ -19,6 +19,7 @@ pub use link::{Impairment, Link};
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -34,15 +35,15 @@ use crate::runtime::{Application, Clock};
 /// # Errors
 /// The runtime could not be made.
 pub fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(work))
 }
 
+/// Sees each packet that arrives: when, at whom, and the packet with the leg that it came over.
+pub type Observer = Box<dyn FnMut(Instant, Place, &Packet)>;
+
 /// Hosts, links, and the balancer between them.
-#[derive(Debug)]
 pub struct Network<A> {
     /// The balancer.
     pub balancer: Balancer<A>,
@@ -54,6 +55,14 @@ pub struct Network<A> {
     scratch: Packet,
     /// Checks the engine's invariants after each step: slow, and what tests want.
     pub check_invariants: bool,
+    /// Told of each packet before it is delivered.
+    pub observer: Option<Observer>,
+}
+
+impl<A> fmt::Debug for Network<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
 }
 
 /// A packet on its way.
@@ -66,9 +75,12 @@ struct Arrival {
     packet: Packet,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Place {
+/// Where a packet arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the balancer.
     Balancer,
+    /// At the host of the packet's leg.
     Host,
 }
 
@@ -104,6 +116,7 @@ impl<A: Application> Network<A> {
             sequence: 0,
             scratch: Packet::max_sized(),
             check_invariants: false,
+            observer: None,
         }
     }
 
@@ -177,6 +190,9 @@ impl<A: Application> Network<A> {
 
     fn deliver(&mut self, now: Instant, arrival: Arrival) {
         let Arrival { to, mut packet, .. } = arrival;
+        if let Some(observer) = &mut self.observer {
+            observer(now, to, &packet);
+        }
         match to {
             Place::Host => {
                 if let Some(host) = self.hosts.get_mut(usize::from(packet.leg.0))

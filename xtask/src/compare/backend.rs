@@ -65,10 +65,9 @@ pub(super) fn nginx_head(site: &Site<'_>) -> String {
         "daemon off;
 user root;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 error_log stderr error;
 pid {pid};
-events {{ worker_connections 32768; }}",
+events {{ worker_connections 4096; }}",
         pid = pid.display(),
     )
 }

@@ -10,7 +10,7 @@ use super::Failure;
 use super::children::{Child, Errors, Scratch};
 
 /// A build from nothing on a slow machine.
-const LIMIT: Duration = Duration::from_mins(60);
+const LIMIT: Duration = Duration::from_hours(1);
 
 /// Builds balun for release; the inner error says why there is none.
 ///

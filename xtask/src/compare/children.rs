@@ -10,7 +10,9 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::{Failure, interrupt};
@@ -21,6 +23,13 @@ pub(super) const GLANCE: Duration = Duration::from_millis(10);
 
 /// The most of a child's last words that goes into a reason, in bytes.
 const LAST_WORDS: usize = 200;
+
+/// Makes this process the parent of its children's orphans, so that a [`Child`] that is dropped has
+/// ended with all its group: one that the kernel has yet to bury may still hold a port or a device.
+pub(super) fn adopt() -> Result<(), Failure> {
+    prctl::set_child_subreaper(true)
+        .map_err(|error| Failure::because(format!("PR_SET_CHILD_SUBREAPER: {error}")))
+}
 
 /// A directory of this run, removed at the end.
 #[derive(Debug)]
@@ -165,6 +174,8 @@ impl Drop for Child {
         let group = Pid::from_raw(self.process.id().cast_signed());
         let _ = killpg(group, Signal::SIGKILL);
         let _ = self.process.wait();
+        // The others of the group are ours to wait for now, see [`adopt`].
+        while waitpid(Pid::from_raw(-group.as_raw()), None).is_ok() {}
     }
 }
 
@@ -251,11 +262,11 @@ mod tests {
         let endless = shell("sleep 100").finish(Duration::ZERO);
         assert_eq!(endless, Err(Failure::because("sh did not end within 0 s")));
 
-        // A pipe's reader sees the end of the file only once every process of the group is gone.
-        let fifo = scratch.path("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let mut parent = shell(&format!("sleep 100 > {} & wait", fifo.display()));
-        let mut reader = File::open(&fifo).unwrap();
+        // A pipe's reader sees its end only once every process of the group is gone.
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 100 & wait"]).stderr(writer);
+        let mut parent = Child::start(&scratch, command, Errors::Shown).unwrap();
         assert_eq!(parent.check(), Ok(()));
         drop(parent);
         assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);

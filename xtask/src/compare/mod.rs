@@ -105,6 +105,7 @@ pub(crate) fn main(arguments: &[String]) -> Exit {
 
 fn compare(options: &Options) -> Result<(), Failure> {
     interrupt::watch().map_err(|error| Failure::because(format!("signals: {error}")))?;
+    children::adopt()?;
     topology::sweep();
     let scratch = Scratch::create()?;
     let balun = match (&options.balun, options.rivals.iter().any(|rival| rival.is_balun())) {

@@ -75,10 +75,9 @@ impl Options {
 }
 
 fn select(name: &str, measures: &mut Vec<Measure>, rivals: &mut Vec<Rival>) -> Result<(), String> {
-    let measure = Measure::ALL.into_iter().find(|measure| measure.name() == name);
     let named = |rival: &Rival| rival.name() == name || (name == "balun" && rival.is_balun());
     let mut found = false;
-    for measure in measure {
+    for measure in Measure::ALL.into_iter().filter(|measure| measure.name() == name) {
         found = true;
         if !measures.contains(&measure) {
             measures.push(measure);

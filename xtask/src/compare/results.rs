@@ -49,8 +49,13 @@ impl Results {
         let series = &mut self.series[at];
         match outcome {
             Ok(figure) => series.figures[round] = Some(figure),
-            Err(reason) if series.reasons.contains(&reason) => {}
-            Err(reason) => series.reasons.push(reason),
+            Err(reason) => {
+                // Reasons often name a process or a port; such are the same reason.
+                let known = series.reasons.iter().any(|known| wording(known) == wording(&reason));
+                if !known {
+                    series.reasons.push(reason);
+                }
+            }
         }
     }
 
@@ -76,6 +81,11 @@ impl Series {
         let ratios = rounds.filter_map(|(own, others)| Some((*own)? / (*others)?)).collect();
         median(ratios)
     }
+}
+
+/// `reason` without its numbers.
+fn wording(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// The middle of `figures`, or the mean of the two in the middle.
@@ -119,15 +129,15 @@ mod tests {
     #[test]
     fn failed_rounds_drop_out_of_ratios_and_keep_their_reason_once() {
         let mut results = Results::new(3);
-        results.record(Measure::Http, Rival::Nginx, 0, Err("gone".to_owned()));
-        results.record(Measure::Http, Rival::Nginx, 1, Err("gone".to_owned()));
+        results.record(Measure::Http, Rival::Nginx, 0, Err("17 is gone".to_owned()));
+        results.record(Measure::Http, Rival::Nginx, 1, Err("4 is gone".to_owned()));
         results.record(Measure::Http, Rival::Nginx, 2, Ok(5.0));
         for (round, figure) in [9.0, 9.0, 10.0].into_iter().enumerate() {
             results.record(Measure::Http, Rival::BalunL7, round, Ok(figure));
         }
         let nginx = results.of(Measure::Http, Rival::Nginx).unwrap();
         assert_eq!(nginx.present(), [5.0]);
-        assert_eq!(nginx.reasons, ["gone"]);
+        assert_eq!(nginx.reasons, ["17 is gone"]);
         let balun = results.of(Measure::Http, Rival::BalunL7).unwrap();
         assert_eq!(balun.ratio_to(nginx), Some(2.0));
     }

@@ -21,8 +21,8 @@ pub(super) fn start(site: &Site<'_>, layer: Layer) -> Result<Running, Failure> {
     Ok(Running { child: Some(child), target: Target { address } })
 }
 
-/// The same for both layers. The limit of flows per client is lifted: here one client is all there
-/// are, and the other rivals know no such limit.
+/// The same for both layers. The limits are the defaults: the one client has fewer ports for a
+/// service than it may have flows.
 fn config(topology: &Topology) -> String {
     let [web1, web2] = WEB;
     let leg = |name: &str, node: Node, address| {
@@ -48,9 +48,6 @@ default-route = true
 {legs}[snat]
 addresses = [\"10.99.0.250\"]
 ports = \"1024-65535\"
-
-[limits]
-flows-per-client = 1_048_576
 
 [pool.web]
 scheduler = \"round-robin\"

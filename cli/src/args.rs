@@ -1,0 +1,220 @@
+//! The command line: every command, flag and variable in one place.
+//!
+//! Each flag can be given as `BALUN_` and its name in capitals.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::demo::MAX_BACKENDS;
+
+/// The configuration file that commands read if none is named.
+pub const DEFAULT_CONFIG: &str = "balun.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the answer is no: a test failed, nothing matched
+  2    wrong command line
+  3    could not: an instance is not running, an I/O error
+  77   the environment forbids it: no TUN, no user namespaces
+  78   bad configuration
+  130  interrupted";
+
+/// A layer 4 and layer 7 load balancer in user space, on Linux TUN devices.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "balun", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How much is said on the standard error stream.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Verbosity {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, env = "BALUN_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, env = "BALUN_VERBOSE", action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the balancer that a configuration file describes
+    Run(RunArgs),
+    /// Check configuration files and explain what is wrong with them
+    Check(CheckArgs),
+    /// Show the balancer at work, with clients and backends of its own
+    Demo(DemoArgs),
+    /// Say what this machine allows, and how to cure what it does not
+    Doctor(DoctorArgs),
+    /// Explain an error code or a drop reason at length
+    Explain(ExplainArgs),
+    /// Print configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the version
+    Version(VersionArgs),
+    /// What `doctor` starts in a child process
+    #[command(name = "__try-rootless", hide = true)]
+    TryRootless,
+}
+
+/// Arguments of `balun run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, env = "BALUN_CONFIG")]
+    pub config: PathBuf,
+    /// Do everything but open devices: check, put together, say what would run
+    #[arg(long, env = "BALUN_DRY_RUN", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `balun check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration files
+    #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub files: Vec<PathBuf>,
+    /// Look at the files alone, not for what they name on this machine
+    #[arg(long, env = "BALUN_NO_ENVIRONMENT", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub no_environment: bool,
+    /// A warning is as bad as an error
+    #[arg(long, env = "BALUN_DENY_WARNINGS", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub deny_warnings: bool,
+    /// How errors are shown
+    #[arg(long, value_enum, default_value_t, env = "BALUN_FORMAT")]
+    pub format: CheckFormat,
+}
+
+/// Forms of the result of `balun check`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line, on the standard output
+    Json,
+    /// Annotations for GitHub Actions, on the standard output
+    Github,
+}
+
+/// Arguments of `balun demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Simulate everything: no device, no privilege, the same every time
+    #[arg(long, env = "BALUN_SIM", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub sim: bool,
+    /// End after so many seconds
+    #[arg(long, value_name = "N", env = "BALUN_SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// How many backends to start
+    #[arg(long, value_name = "N", default_value_t = 3, env = "BALUN_BACKENDS")]
+    #[arg(value_parser = clap::value_parser!(u8).range(2..=i64::from(MAX_BACKENDS)))]
+    pub backends: u8,
+    /// Break a backend after so many seconds
+    #[arg(long = "break", value_name = "SECONDS", env = "BALUN_BREAK")]
+    pub break_after: Option<u64>,
+    /// Fix every random choice
+    #[arg(long, value_name = "N", env = "BALUN_SEED")]
+    pub seed: Option<u64>,
+    /// Stay up until interrupted, break nothing, and let a person try
+    #[arg(long, env = "BALUN_HOLD", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub hold: bool,
+}
+
+/// Arguments of `balun doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print only the commands that mend what fails
+    #[arg(long, env = "BALUN_FIX_HINTS", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub fix_hints: bool,
+}
+
+/// Arguments of `balun explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// An error code such as E0304, or drop: and a drop reason; without it, a list of all
+    #[arg(value_name = "CODE")]
+    pub topic: Option<String>,
+}
+
+/// The commands `balun config`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print a configuration to begin with
+    Default,
+}
+
+/// Arguments of `balun version`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct VersionArgs {
+    /// Print it as JSON
+    #[arg(long, env = "BALUN_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::exit::ExitCode;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_of_its_name() {
+        fn visit(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let Some(long) = argument.get_long() else { continue };
+                if matches!(long, "help" | "version") {
+                    continue;
+                }
+                let name = format!("BALUN_{}", long.to_uppercase().replace('-', "_"));
+                let variable = argument.get_env().and_then(|name| name.to_str());
+                assert_eq!(variable, Some(name.as_str()), "{} --{long}", command.get_name());
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Arguments::command());
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        for code in ExitCode::ALL {
+            let line = format!("\n  {:<4} ", code.code());
+            assert!(EXIT_CODES.contains(&line), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_demo_takes_what_its_help_says() {
+        let line = ["balun", "demo", "--sim", "--break", "5", "--seconds=9", "--hold", "-v"];
+        let parsed = Arguments::try_parse_from(line).unwrap();
+        let Command::Demo(demo) = parsed.command else { panic!("another command") };
+        assert_eq!((demo.break_after, demo.seconds, demo.backends), (Some(5), Some(9), 3));
+        assert!(demo.sim && demo.hold && parsed.verbosity.verbose == 1);
+    }
+}

@@ -1,0 +1,69 @@
+//! `balun explain`.
+
+use std::fmt::Write as _;
+
+use nat::DropReason;
+
+use crate::args::ExplainArgs;
+use crate::config::{Code, Severity};
+use crate::console::Console;
+use crate::exit::ExitCode;
+
+/// Prints the page of a code or of a drop reason, or a list of all.
+pub(super) fn run(args: &ExplainArgs, console: &Console) -> ExitCode {
+    let Some(topic) = &args.topic else { return console.finish_with(&list()) };
+    if let Some(page) = page(topic) {
+        return console.finish_with(&page);
+    }
+    let shown: String = topic.chars().take(40).flat_map(char::escape_debug).collect();
+    console.error(&format!("`{shown}` is neither an error code nor a drop reason"));
+    console.say("help: `balun explain` lists them all\n");
+    ExitCode::Usage
+}
+
+fn page(topic: &str) -> Option<String> {
+    if let Some(name) = topic.strip_prefix("drop:") {
+        let reason = DropReason::ALL.iter().find(|reason| reason.name() == name)?;
+        return Some(format!("drop:{name}\n\n{}\n", reason.description()));
+    }
+    // Accept the code as a message shows it: `error[E0304]`.
+    let code = topic.trim_start_matches("error").trim_start_matches("warning");
+    Code::find(code.trim_matches(['[', ']'])).map(|code| code.page().to_owned())
+}
+
+fn list() -> String {
+    let mut out = String::new();
+    for (severity, heading) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+        let _ = writeln!(out, "{heading}");
+        for code in Code::ALL.iter().filter(|code| code.severity() == severity) {
+            let _ = writeln!(out, "  {code}  {}", code.title());
+        }
+    }
+    out.push_str("drop reasons\n");
+    for reason in DropReason::ALL {
+        let _ = writeln!(out, "  drop:{reason}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_as_it_is_shown() {
+        for topic in ["E0304", "e0304", "error[E0304]", "[E0304]"] {
+            assert!(page(topic).is_some_and(|page| page.starts_with("E0304: ")), "{topic}");
+        }
+        assert!(page("warning[W0001]").is_some());
+        for topic in ["", "E", "E9999", "drop:", "drop:no-such-reason", "error"] {
+            assert_eq!(page(topic), None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_whole() {
+        let list = list();
+        assert!(Code::ALL.iter().all(|code| list.contains(code.as_str())));
+    }
+}

@@ -1,0 +1,41 @@
+//! The commands, one file each.
+
+mod check;
+mod config;
+mod demo;
+mod doctor;
+mod explain;
+mod run;
+mod version;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+use crate::console::Console;
+use crate::exit::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_parsed(&error),
+    };
+    let console = Console::new(arguments.verbosity);
+    match &arguments.command {
+        Command::Run(args) => run::run(args, &console),
+        Command::Check(args) => check::run(args, &console),
+        Command::Demo(args) => demo::run(args, &console),
+        Command::Doctor(args) => doctor::run(args, &console),
+        Command::Explain(args) => explain::run(args, &console),
+        Command::Config(command) => config::run(*command, &console),
+        Command::Version(args) => version::run(*args, &console),
+        Command::TryRootless => doctor::try_rootless(&console),
+    }
+}
+
+/// Help that was asked for is data and success; the rest is a wrong command line.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if this cannot be written.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
+}

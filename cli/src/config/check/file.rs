@@ -1,0 +1,38 @@
+//! Files that the configuration names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::super::codes::Code;
+use super::super::diagnostic::{Diagnostic, quoted};
+use super::super::model::{Config, Spanned};
+
+pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>) {
+    let tls = config.services.iter().filter_map(|service| service.tls.as_ref());
+    for certificate in tls.flat_map(|tls| &tls.certificates) {
+        for file in [&certificate.cert, &certificate.key] {
+            found.extend(unreadable(file, folder));
+        }
+    }
+}
+
+fn unreadable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {
+    let path = folder.join(&file.value);
+    let error = File::open(&path).and_then(|mut file| file.read(&mut [0])).err()?;
+    let shown = path.display();
+    let (label, help) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            ("no such file".to_owned(), format!("put the file at `{shown}`, or correct the name"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied".to_owned(), format!("make `{shown}` readable for this user"))
+        }
+        io::ErrorKind::IsADirectory => {
+            ("this is a folder".to_owned(), "write the name of the file in it".to_owned())
+        }
+        _ => (error.to_string(), format!("make `{shown}` a readable file")),
+    };
+    let title = format!("{} cannot be read", quoted(&file.value.display().to_string()));
+    Some(Diagnostic::new(Code::MissingFile, title, file.span.clone(), label, help))
+}

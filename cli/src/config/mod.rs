@@ -1,0 +1,107 @@
+//! The configuration file: what it may say, and what is said about it when it is wrong.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`model`] | what a file means, each value with its place in the text |
+//! | `parse` | text to model: syntax, keys, types, the form of values |
+//! | `check` | what no single value can tell: references, conflicts, files |
+//! | `not_yet` | keys of the format that this version refuses |
+//! | [`codes`] | one code an error, with a page that explains it |
+//! | [`diagnostic`], [`render`] | one error, and how it is shown |
+//!
+//! Nothing stops at the first error: both steps collect all that they find, and neither reports what
+//! merely follows from something already reported.
+
+mod check;
+pub mod codes;
+pub mod diagnostic;
+pub mod model;
+mod not_yet;
+mod parse;
+mod reader;
+pub mod render;
+mod suggest;
+mod value;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+pub use check::{Environment, check};
+pub use codes::{Code, Severity};
+pub use diagnostic::{Diagnostic, Label};
+pub use model::Config;
+pub use parse::parse;
+
+/// The longest configuration file that is read, in bytes.
+pub const MAX_FILE_LEN: u64 = 16 << 20;
+
+/// A file with all that was found in it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// Its text, which the spans of the diagnostics point into.
+    pub text: String,
+    /// What it means; nothing if any diagnostic is an error.
+    pub config: Option<Config>,
+    /// Errors and warnings, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// How many diagnostics are of that severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|d| d.code.severity() == severity).count()
+    }
+}
+
+/// Reads, parses and checks a file.
+///
+/// With `look_outside` the files that it names are looked for too, relative to its own folder.
+///
+/// # Errors
+/// The file cannot be read, or is longer than [`MAX_FILE_LEN`]. What is wrong *in* it is a diagnostic.
+pub fn load(path: &Path, look_outside: bool) -> io::Result<Loaded> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_LEN {
+        let reason = format!("longer than {MAX_FILE_LEN} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    let file = path.display().to_string();
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return Ok(not_utf8(file, &error)),
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let environment =
+        if look_outside { Environment::Check { folder } } else { Environment::Ignore };
+    let (config, diagnostics) = examine(&text, environment);
+    Ok(Loaded { file, text, config, diagnostics })
+}
+
+/// Parses and checks a text. The configuration is given only if there is no error.
+pub fn examine(text: &str, environment: Environment<'_>) -> (Option<Config>, Vec<Diagnostic>) {
+    let (config, mut diagnostics) = parse(text);
+    if let Some(config) = &config {
+        diagnostics.extend(check(config, environment));
+    }
+    diagnostics.sort_by_key(|d| d.primary.span.start);
+    let failed = diagnostics.iter().any(|d| d.code.severity() == Severity::Error);
+    (config.filter(|_| !failed), diagnostics)
+}
+
+/// The text up to the first bad byte, and a diagnostic there.
+fn not_utf8(file: String, error: &std::string::FromUtf8Error) -> Loaded {
+    let end = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(&error.as_bytes()[..end]).into_owned();
+    let diagnostic = Diagnostic::new(
+        Code::Syntax,
+        "the file is not UTF-8",
+        end..end,
+        "not UTF-8 from here",
+        "save the file as UTF-8 text",
+    );
+    Loaded { file, text, config: None, diagnostics: vec![diagnostic] }
+}

@@ -1,0 +1,150 @@
+//! Legs, and what is kept of the flows between them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Prefix, Span, Spanned};
+
+/// A TUN device, or another way in and out.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The `[[leg]]` header.
+    pub span: Span,
+    /// Device name, 1 to 15 bytes.
+    pub name: Spanned<String>,
+    /// Addresses of the kernel's end; their networks lie behind the leg. At least one.
+    pub addresses: Vec<Spanned<Prefix>>,
+    /// Longest packet in bytes; default 1500.
+    pub mtu: Spanned<u16>,
+    /// Named network namespace, or a path to one; none is our own.
+    pub netns: Option<Spanned<String>>,
+    /// Networks that lie behind it besides its own.
+    pub routes: Vec<Spanned<Prefix>>,
+    /// The default route of the leg's namespace points at the leg.
+    pub default_route: Spanned<bool>,
+    /// What it is made of.
+    pub kind: LegKind,
+    /// How its link misbehaves.
+    pub impair: Option<Impairment>,
+}
+
+/// What a leg is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LegKind {
+    /// A TUN device.
+    #[default]
+    Tun,
+    /// One end of a veth pair, with ARP and NDP answered.
+    Veth,
+    /// A capture file.
+    Pcap,
+}
+
+/// How a link misbehaves. Probabilities from 0 to 1.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Impairment {
+    /// Added delay.
+    pub delay: Duration,
+    /// Variation of the delay.
+    pub jitter: Duration,
+    /// Probability that a packet is lost.
+    pub loss: f64,
+    /// Probability that it comes twice.
+    pub duplicate: f64,
+    /// Probability that it comes late.
+    pub reorder: f64,
+    /// Probability that a bit of it is flipped.
+    pub corrupt: f64,
+    /// Bits per second; none is no limit.
+    pub rate: Option<u64>,
+}
+
+/// Addresses and ports that backends see as the source of full NAT.
+#[derive(Clone, Debug)]
+pub struct Snat {
+    /// The `[snat]` header.
+    pub span: Span,
+    /// For a family without an address, none at all included, the VIP itself is the source.
+    pub addresses: Vec<Spanned<IpAddr>>,
+    /// Default 1024 to 65535.
+    pub ports: Spanned<PortRange>,
+    /// Default endpoint-dependent.
+    pub mapping: SnatMapping,
+}
+
+/// Ports, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// At least 1.
+    pub first: u16,
+    /// At least `first`.
+    pub last: u16,
+}
+
+impl Default for PortRange {
+    /// Every port above the well-known ones (RFC 4787 REQ-3a).
+    fn default() -> Self {
+        Self { first: 1024, last: 65_535 }
+    }
+}
+
+/// What a SNAT mapping depends on (RFC 4787 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnatMapping {
+    /// A port may serve several flows to different backends.
+    #[default]
+    EndpointDependent,
+    /// A client's port is mapped to the same port for every backend.
+    EndpointIndependent,
+}
+
+/// Idle times after which a flow is forgotten.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// Established TCP; default 2 h 4 min (RFC 5382 REQ-5).
+    pub tcp_established: Spanned<Duration>,
+    /// Half-open and closing TCP; default 4 min (RFC 5382 REQ-5).
+    pub tcp_transitory: Spanned<Duration>,
+    /// UDP; default 5 min (RFC 4787 REQ-5).
+    pub udp: Spanned<Duration>,
+    /// ICMP echo; default 60 s (RFC 5508 REQ-2).
+    pub icmp: Spanned<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp_established: Spanned::default_of(Duration::from_mins(124)),
+            tcp_transitory: Spanned::default_of(Duration::from_mins(4)),
+            udp: Spanned::default_of(Duration::from_mins(5)),
+            icmp: Spanned::default_of(Duration::from_mins(1)),
+        }
+    }
+}
+
+/// How much is kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Tracked flows; default 1,048,576.
+    pub flows: Spanned<u32>,
+    /// Of these, flows of one client.
+    pub flows_per_client: Option<Spanned<u32>>,
+    /// Of these, TCP flows whose handshake is not complete; default 16,384.
+    pub half_open: Spanned<u32>,
+    /// Packets of which some fragments are held.
+    pub fragments: Option<Spanned<u32>>,
+    /// Bytes.
+    pub memory: Option<Spanned<u64>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: Spanned::default_of(1_048_576),
+            flows_per_client: None,
+            half_open: Spanned::default_of(16_384),
+            fragments: None,
+            memory: None,
+        }
+    }
+}

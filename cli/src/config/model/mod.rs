@@ -1,0 +1,162 @@
+//! What a configuration file means.
+//!
+//! Each value that something may be said about later carries its place in the text. Optional keys that
+//! were not written stand here with their defaults.
+
+mod leg;
+mod policy;
+mod pool;
+mod service;
+
+use std::net::IpAddr;
+use std::ops::{Deref, Range};
+
+pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Snat, SnatMapping, Timeouts};
+pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
+pub use pool::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler};
+pub use service::{
+    AccessLog, Alpn, Certificate, Forwarded, Listen, LogFormat, Mode, Nat, ProxyProtocol, Route,
+    RouteAction, Service, SniRoute, Tls,
+};
+
+/// Bytes of the configuration's text.
+pub type Span = Range<usize>;
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place; empty for a default.
+    pub span: Span,
+}
+
+impl<T> Spanned<T> {
+    /// A value that was written at `span`.
+    pub const fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+
+    /// A value that was not written.
+    pub const fn default_of(value: T) -> Self {
+        Self { value, span: 0..0 }
+    }
+
+    /// False for a default.
+    pub fn is_written(&self) -> bool {
+        !self.span.is_empty()
+    }
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A whole file. Everything stands in the order of the text.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Fixes every random choice.
+    pub seed: Option<u64>,
+    /// `[[leg]]`: where packets enter and leave.
+    pub legs: Vec<Leg>,
+    /// `[snat]`: sources of full NAT.
+    pub snat: Option<Snat>,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[pool.NAME]`.
+    pub pools: Vec<Pool>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
+    /// `[cache.NAME]`.
+    pub caches: Vec<Cache>,
+    /// `[auth.NAME]`.
+    pub auths: Vec<Auth>,
+    /// `[limit.NAME]`.
+    pub rate_limits: Vec<RateLimit>,
+    /// `[control]`.
+    pub control: Option<Control>,
+    /// False if the parser left something out because it was wrong, so that what is missing may well
+    /// have been written.
+    pub complete: bool,
+}
+
+impl Config {
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name.value == name)
+    }
+}
+
+/// An address with the length of its network's prefix. Bits beyond the prefix may be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The address.
+    pub address: IpAddr,
+    /// Length in bits: at most 32 or 128.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// The network that it names, all bits beyond the prefix cleared.
+    #[must_use]
+    pub fn network(self) -> Self {
+        let length = u32::from(self.length);
+        let address = match self.address {
+            IpAddr::V4(a) => {
+                let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+                IpAddr::V4((u32::from(a) & mask).into())
+            }
+            IpAddr::V6(a) => {
+                let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+                IpAddr::V6((u128::from(a) & mask).into())
+            }
+        };
+        Self { address, length: self.length }
+    }
+
+    /// True if `address` lies in its network.
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.address.is_ipv4() == address.is_ipv4()
+            && Self { address, length: self.length }.network() == self.network()
+    }
+
+    /// True if some address lies in both networks.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.network().address) || other.contains(self.network().address)
+    }
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        let (address, length) = text.split_once('/').unwrap();
+        Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
+    }
+
+    #[test]
+    fn prefixes_of_every_length() {
+        assert_eq!(prefix("10.99.0.254/24").network(), prefix("10.99.0.0/24"));
+        assert_eq!(prefix("10.99.0.254/32").network(), prefix("10.99.0.254/32"));
+        assert_eq!(prefix("10.99.0.254/0").network(), prefix("0.0.0.0/0"));
+        assert_eq!(prefix("fd99::fe/64").network(), prefix("fd99::/64"));
+        assert_eq!(prefix("fd99::fe/0").network(), prefix("::/0"));
+        assert!(prefix("10.0.0.0/8").overlaps(prefix("10.2.0.0/24")));
+        assert!(prefix("10.2.0.0/24").overlaps(prefix("10.0.0.0/8")));
+        assert!(!prefix("10.2.0.0/24").overlaps(prefix("10.2.1.0/24")));
+        assert!(!prefix("0.0.0.0/0").overlaps(prefix("::/0")), "families are apart");
+    }
+}

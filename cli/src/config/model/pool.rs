@@ -1,0 +1,115 @@
+//! Pools and their backends.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Spanned;
+
+/// A named set of backends.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name, at its place in the header.
+    pub name: Spanned<String>,
+    /// Default round-robin.
+    pub scheduler: Scheduler,
+    /// How a client is kept at its backend.
+    pub affinity: Option<Affinity>,
+    /// How backends are probed.
+    pub health: Option<Health>,
+    /// How long a returning backend takes to get its full share.
+    pub slow_start: Option<Duration>,
+    /// Idle connections kept open to each backend.
+    pub warm: Option<u32>,
+    /// Its backends.
+    pub backends: Vec<Backend>,
+}
+
+/// Which backend is next. All honour weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduler {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// At random.
+    Random,
+    /// The one with the fewest connections.
+    LeastConnections,
+    /// The less loaded of two random ones.
+    P2c,
+    /// By a hash of the client's address.
+    SourceHash,
+    /// By a hash of the client's address and port, in a Maglev table.
+    Maglev,
+    /// The one with the least recent latency.
+    Ewma,
+}
+
+/// How a client is kept at its backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// By its address, for so long after its last flow.
+    ClientIp {
+        /// How long.
+        timeout: Duration,
+    },
+    /// By a cookie of that name.
+    Cookie {
+        /// The cookie.
+        name: String,
+    },
+}
+
+/// How backends are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked.
+    pub probe: Probe,
+    /// Time between two probes.
+    pub every: Duration,
+    /// Time that an answer may take.
+    pub timeout: Duration,
+    /// Failures in a row that take a backend out.
+    pub fall: u32,
+    /// Successes in a row that bring it back.
+    pub rise: u32,
+}
+
+/// What a probe asks of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A GET of that path is answered with 2xx or 3xx.
+    Http(String),
+    /// A connection is accepted.
+    Tcp,
+    /// An echo request is answered.
+    Icmp,
+    /// The gRPC health service says that it serves.
+    Grpc,
+    /// A datagram with that text is answered.
+    Udp(String),
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Unique within its pool.
+    pub name: Spanned<String>,
+    /// Where it listens; an ICMP service does not use the port.
+    pub address: Spanned<SocketAddr>,
+    /// Its share of the load, relative to the others'; default 1, and 0 takes none.
+    pub weight: Spanned<u16>,
+    /// Connections that it takes at once.
+    pub max_connections: Option<Spanned<u32>>,
+    /// How it is spoken to over TLS.
+    pub tls: Option<BackendTls>,
+}
+
+/// TLS toward a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTls {
+    /// The name in its certificate; none is its address.
+    pub name: Option<String>,
+    /// Who signed it; none is the system's list.
+    pub ca: Option<PathBuf>,
+}

@@ -1,0 +1,229 @@
+//! Services.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::{Span, Spanned};
+
+/// Something that balun listens on.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The `[[service]]` header.
+    pub span: Span,
+    /// Unique.
+    pub name: Spanned<String>,
+    /// Virtual address and port. Unique.
+    pub listen: Spanned<Listen>,
+    /// What happens to a client's flow.
+    pub mode: Spanned<Mode>,
+    /// In mode `nat`, what is rewritten; default full.
+    pub nat: Nat,
+    /// Where flows and requests go that nothing else claims.
+    pub pool: Option<Spanned<String>>,
+    /// In mode `tcp`, pools by the server name that a client asks for.
+    pub sni: Vec<SniRoute>,
+    /// In mode `tcp`, which PROXY protocol header goes to the backend.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// In mode `http`, how clients speak to it over TLS; none is plain text.
+    pub tls: Option<Tls>,
+    /// In mode `http`, what backends are told about clients; default append.
+    pub forwarded: Forwarded,
+    /// In mode `http`, where requests are written down.
+    pub access_log: Option<AccessLog>,
+    /// In mode `http`, what happens to a request; the first that fits.
+    pub routes: Vec<Route>,
+}
+
+/// What a service listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP port of a VIP.
+    Tcp(SocketAddr),
+    /// A UDP port of a VIP.
+    Udp(SocketAddr),
+    /// Echo requests to a VIP.
+    Icmp(IpAddr),
+}
+
+impl Listen {
+    /// The VIP.
+    pub const fn ip(self) -> IpAddr {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => address.ip(),
+            Self::Icmp(ip) => ip,
+        }
+    }
+
+    /// `tcp`, `udp` or `icmp`.
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
+            Self::Icmp(_) => "icmp",
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let protocol = self.protocol();
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => write!(f, "{protocol} {address}"),
+            Self::Icmp(ip) => write!(f, "{protocol} {ip}"),
+        }
+    }
+}
+
+/// What happens to a client's flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its packets are rewritten.
+    Nat,
+    /// It is ended here and spliced to a second connection.
+    Tcp,
+    /// It is ended here and each request goes its own way.
+    Http,
+}
+
+impl Mode {
+    /// The word that a file uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// What mode `nat` rewrites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nat {
+    /// Source and destination.
+    #[default]
+    Full,
+    /// The destination alone; answers must come back through balun.
+    Dnat,
+}
+
+/// A server name and the pool of its connections.
+#[derive(Clone, Debug)]
+pub struct SniRoute {
+    /// A name, or `*.` and a name for one label more.
+    pub name: Spanned<String>,
+    /// A pool.
+    pub pool: Spanned<String>,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// TLS toward clients.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The first is the default; the others are chosen by the names in them. At least one.
+    pub certificates: Vec<Certificate>,
+    /// Protocols offered, by preference; default HTTP/1.1.
+    pub alpn: Vec<Alpn>,
+}
+
+/// PEM files, relative to the folder of the configuration file.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert: Spanned<PathBuf>,
+    /// The private key.
+    pub key: Spanned<PathBuf>,
+}
+
+/// An application protocol (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// `http/1.1`.
+    Http1,
+    /// `h2`.
+    Http2,
+}
+
+impl Alpn {
+    /// Its registered name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
+/// What backends are told about clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwarded {
+    /// What the client said, and one entry more.
+    #[default]
+    Append,
+    /// Our own words alone.
+    Replace,
+    /// Nothing.
+    Hide,
+}
+
+/// Where requests are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// How.
+    pub format: LogFormat,
+    /// Where.
+    pub path: PathBuf,
+}
+
+/// Form of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined log format.
+    Combined,
+}
+
+/// Which requests, and what happens to them.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The `Host`.
+    pub host: Option<String>,
+    /// A path; `*` at the end stands for any rest.
+    pub path: Option<String>,
+    /// Methods; none is all.
+    pub methods: Vec<String>,
+    /// Fields and their values.
+    pub headers: Vec<(String, String)>,
+    /// What happens to them.
+    pub action: RouteAction,
+    /// Who may: an `[auth.NAME]`.
+    pub auth: Option<Spanned<String>>,
+    /// How often: a `[limit.NAME]`.
+    pub limit: Option<Spanned<String>>,
+    /// What is kept: a `[cache.NAME]`.
+    pub cache: Option<Spanned<String>>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub enum RouteAction {
+    /// It goes to a pool.
+    Pool(Spanned<String>),
+    /// It goes to one of several pools, by weight.
+    Split(Vec<(Spanned<String>, u32)>),
+    /// It is answered with a redirection.
+    Redirect {
+        /// The new location; `{rest}` stands for what `*` matched.
+        to: String,
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+    },
+}

@@ -1,0 +1,67 @@
+//! `[[leg]]`.
+
+use std::ops::RangeInclusive;
+
+use super::super::model::{Impairment, Leg, LegKind, Spanned};
+use super::super::reader::{Item, Reader};
+use super::super::value;
+
+/// From what every IPv4 link must carry (RFC 791) to what the length field can say.
+const MTU: RangeInclusive<u16> = 68..=65_535;
+const DEFAULT_MTU: u16 = 1500;
+const ADDRESSES: &str = "[\"10.99.0.254/24\"]";
+
+const KINDS: [(&str, LegKind); 3] =
+    [("tun", LegKind::Tun), ("veth", LegKind::Veth), ("pcap", LegKind::Pcap)];
+
+pub(super) fn leg(r: &mut Reader, item: &Item<'_>) -> Option<Leg> {
+    let mut table = item.table(r)?.named_by_its_name();
+    let name = table.require(r, "name", "\"balun0\"");
+    let name = name.and_then(|item| item.parse(r, value::device));
+    let addresses = table.require(r, "address", ADDRESSES).map(|item| {
+        let why = "the kernel's end of a leg needs an address";
+        item.filled_list(r, why, ADDRESSES, |r, item| item.parse(r, value::host_prefix))
+    });
+    let mtu = table.take(r, "mtu").and_then(|item| item.integer(r, MTU));
+    let netns = table.take(r, "netns").and_then(|item| item.words(r));
+    let routes = table.take(r, "routes");
+    let routes = routes.map(|item| item.list(r, |r, item| item.parse(r, value::network)));
+    let default_route = table.take(r, "default-route").and_then(|item| item.boolean(r));
+    let kind = table.take(r, "kind").and_then(|item| item.choice(r, "a kind of leg", &KINDS));
+    let impair = table.take(r, "impair").and_then(|item| impair(r, &item));
+    let span = table.span.clone();
+    table.finish(r);
+    Some(Leg {
+        span,
+        name: name?,
+        addresses: addresses?,
+        mtu: mtu.unwrap_or(Spanned::default_of(DEFAULT_MTU)),
+        netns,
+        routes: routes.unwrap_or_default(),
+        default_route: default_route.unwrap_or(Spanned::default_of(false)),
+        kind: kind.map(|kind| kind.value).unwrap_or_default(),
+        impair,
+    })
+}
+
+fn impair(r: &mut Reader, item: &Item<'_>) -> Option<Impairment> {
+    let mut table = item.table(r)?;
+    let mut impair = Impairment::default();
+    for (key, time) in [("delay", &mut impair.delay), ("jitter", &mut impair.jitter)] {
+        let written = table.take(r, key).and_then(|item| item.parse(r, value::duration));
+        *time = written.map(|time| time.value).unwrap_or_default();
+    }
+    for (key, share) in [
+        ("loss", &mut impair.loss),
+        ("duplicate", &mut impair.duplicate),
+        ("reorder", &mut impair.reorder),
+        ("corrupt", &mut impair.corrupt),
+    ] {
+        let written = table.take(r, key).and_then(|item| item.parse(r, value::percentage));
+        *share = written.map(|share| share.value).unwrap_or_default();
+    }
+    let rate = table.take(r, "rate").and_then(|item| item.parse(r, value::bit_rate));
+    impair.rate = rate.map(|rate| rate.value);
+    table.finish(r);
+    Some(impair)
+}

@@ -1,0 +1,129 @@
+//! `[pool.NAME]` and its backends.
+
+use std::time::Duration;
+
+use super::super::model::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler, Spanned};
+use super::super::reader::{Item, Reader, Table};
+use super::super::value;
+use super::exactly_one;
+
+const SCHEDULERS: [(&str, Scheduler); 7] = [
+    ("round-robin", Scheduler::RoundRobin),
+    ("random", Scheduler::Random),
+    ("least-connections", Scheduler::LeastConnections),
+    ("p2c", Scheduler::P2c),
+    ("source-hash", Scheduler::SourceHash),
+    ("maglev", Scheduler::Maglev),
+    ("ewma", Scheduler::Ewma),
+];
+const PROBES: [&str; 5] = ["http", "tcp", "icmp", "grpc", "udp"];
+/// Idle connections kept to one backend.
+const MAX_WARM: u32 = 4096;
+/// Probes in a row.
+const MAX_PROBES: u32 = 1000;
+
+pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) -> Option<Pool> {
+    let scheduler = table.take(r, "scheduler");
+    let scheduler = scheduler.and_then(|item| item.choice(r, "a scheduler", &SCHEDULERS));
+    let affinity = table.take(r, "affinity").and_then(|item| affinity(r, &item));
+    let health = table.take(r, "health").and_then(|item| health(r, &item));
+    let slow_start = table.take(r, "slow-start");
+    let slow_start = slow_start.and_then(|item| item.parse(r, value::some_duration));
+    let warm = table.take(r, "warm").and_then(|item| item.integer(r, 0..=MAX_WARM));
+    let backends = table.take(r, "backend");
+    let backends = backends.map(|item| item.list(r, |r, item| backend(r, &item)));
+    table.finish(r);
+    Some(Pool {
+        name,
+        scheduler: scheduler.map(|scheduler| scheduler.value).unwrap_or_default(),
+        affinity,
+        health,
+        slow_start: slow_start.map(|time| time.value),
+        warm: warm.map(|warm| warm.value),
+        backends: backends.unwrap_or_default(),
+    })
+}
+
+fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
+    let mut table = item.table(r)?.named_by_its_name();
+    let name = table.require(r, "name", "\"web1\"");
+    let name = name.and_then(|item| item.parse(r, value::name));
+    let address = table.require(r, "address", "\"10.2.0.11:8080\"");
+    let address = address.and_then(|item| item.parse(r, value::socket));
+    let weight = table.take(r, "weight").and_then(|item| item.integer(r, 0..=u16::MAX));
+    let max_connections = table.take(r, "max-connections");
+    let max_connections = max_connections.and_then(|item| item.integer(r, 1..=u32::MAX));
+    let tls = table.take(r, "tls").and_then(|item| backend_tls(r, &item));
+    table.finish(r);
+    Some(Backend {
+        name: name?,
+        address: address?,
+        weight: weight.unwrap_or(Spanned::default_of(1)),
+        max_connections,
+        tls,
+    })
+}
+
+fn backend_tls(r: &mut Reader, item: &Item<'_>) -> Option<BackendTls> {
+    let mut table = item.table(r)?;
+    let name = table.take(r, "name").and_then(|item| item.words(r));
+    let ca = table.take(r, "ca").and_then(|item| item.parse(r, value::path));
+    table.finish(r);
+    Some(BackendTls { name: name.map(|name| name.value), ca: ca.map(|path| path.value) })
+}
+
+fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {
+    #[derive(Clone, Copy)]
+    enum By {
+        ClientIp,
+        Cookie,
+    }
+    const CHOICES: [(&str, By); 2] = [("client-ip", By::ClientIp), ("cookie", By::Cookie)];
+    let mut table = item.table(r)?;
+    let by = table.require(r, "by", "\"client-ip\"");
+    let affinity = match by.and_then(|item| item.choice(r, "a way to know clients", &CHOICES)) {
+        Some(Spanned { value: By::ClientIp, .. }) => table
+            .require(r, "timeout", "\"10m\"")
+            .and_then(|item| item.parse(r, value::some_duration))
+            .map(|timeout| Affinity::ClientIp { timeout: timeout.value }),
+        Some(Spanned { value: By::Cookie, .. }) => table
+            .require(r, "name", "\"BALUN\"")
+            .and_then(|item| item.parse(r, value::name))
+            .map(|name| Affinity::Cookie { name: name.value }),
+        None => return None,
+    };
+    table.finish(r);
+    affinity
+}
+
+fn health(r: &mut Reader, item: &Item<'_>) -> Option<Health> {
+    let mut table = item.table(r)?;
+    let within = (item.path(), item.span.clone());
+    let mut probes = Vec::new();
+    for key in PROBES {
+        let Some(item) = table.take(r, key) else { continue };
+        let probe = match key {
+            "http" => item.words(r).map(|path| Probe::Http(path.value)),
+            "udp" => item.text(r).map(|text| Probe::Udp(text.value.to_owned())),
+            _ => item.boolean(r).filter(|on| on.value).map(|_| match key {
+                "tcp" => Probe::Tcp,
+                "icmp" => Probe::Icmp,
+                _ => Probe::Grpc,
+            }),
+        };
+        probes.push((item, probe));
+    }
+    let every = table.take(r, "every").and_then(|item| item.parse(r, value::some_duration));
+    let timeout = table.take(r, "timeout").and_then(|item| item.parse(r, value::some_duration));
+    let fall = table.take(r, "fall").and_then(|item| item.integer(r, 1..=MAX_PROBES));
+    let rise = table.take(r, "rise").and_then(|item| item.integer(r, 1..=MAX_PROBES));
+    table.finish(r);
+    let probe = exactly_one(r, within, probes, &PROBES)?;
+    Some(Health {
+        probe,
+        every: every.map_or(Duration::from_secs(2), |time| time.value),
+        timeout: timeout.map_or(Duration::from_millis(500), |time| time.value),
+        fall: fall.map_or(3, |count| count.value),
+        rise: rise.map_or(2, |count| count.value),
+    })
+}

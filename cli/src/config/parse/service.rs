@@ -1,0 +1,215 @@
+//! `[[service]]`.
+
+use super::super::codes::Code;
+use super::super::diagnostic::{Diagnostic, alternatives};
+use super::super::model::{
+    AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
+    RouteAction, Service, SniRoute, Spanned, Tls,
+};
+use super::super::reader::{Item, Reader, Table};
+use super::super::value;
+use super::exactly_one;
+
+const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("tcp", Mode::Tcp), ("http", Mode::Http)];
+const NATS: [(&str, Nat); 2] = [("full", Nat::Full), ("dnat", Nat::Dnat)];
+const FORWARDED: [(&str, Forwarded); 3] =
+    [("append", Forwarded::Append), ("replace", Forwarded::Replace), ("hide", Forwarded::Hide)];
+const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
+    [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::Http2), ("http/1.1", Alpn::Http1)];
+const LOG_FORMATS: [(&str, LogFormat); 2] =
+    [("json", LogFormat::Json), ("combined", LogFormat::Combined)];
+const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// Keys that only some modes have a use for.
+const MODE_OF_KEY: [(&str, Mode); 7] = [
+    ("nat", Mode::Nat),
+    ("sni", Mode::Tcp),
+    ("proxy-protocol", Mode::Tcp),
+    ("tls", Mode::Http),
+    ("forwarded", Mode::Http),
+    ("access-log", Mode::Http),
+    ("route", Mode::Http),
+];
+
+pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
+    let mut table = item.table(r)?.named_by_its_name();
+    let name = table.require(r, "name", "\"web\"");
+    let name = name.and_then(|item| item.parse(r, value::name));
+    let listen = table.require(r, "listen", "\"tcp 10.99.0.1:80\"");
+    let listen = listen.and_then(|item| item.parse(r, value::listen));
+    let mode = table.require(r, "mode", "\"nat\"");
+    let mode = mode.and_then(|item| item.choice(r, "a mode", &MODES));
+    if let Some(mode) = &mode {
+        keys_fit_mode(r, &table, mode);
+    }
+    let nat = table.take(r, "nat").and_then(|item| item.choice(r, "a kind of NAT", &NATS));
+    let pool = table.take(r, "pool").and_then(|item| item.words(r));
+    let sni = table.take(r, "sni").and_then(|item| sni(r, &item));
+    let proxy_protocol = table.take(r, "proxy-protocol");
+    let proxy_protocol =
+        proxy_protocol.and_then(|item| item.choice(r, "a PROXY protocol", &PROXY_PROTOCOLS));
+    let tls = table.take(r, "tls").and_then(|item| tls(r, &item));
+    let forwarded = table.take(r, "forwarded");
+    let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
+    let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
+    let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
+    let span = table.span.clone();
+    table.finish(r);
+    Some(Service {
+        span,
+        name: name?,
+        listen: listen?,
+        mode: mode?,
+        nat: nat.map(|nat| nat.value).unwrap_or_default(),
+        pool,
+        sni: sni.unwrap_or_default(),
+        proxy_protocol: proxy_protocol.map(|version| version.value),
+        tls,
+        forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
+        access_log,
+        routes: routes.unwrap_or_default(),
+    })
+}
+
+/// Reports keys that mean nothing in this mode. Those that are not supported in any are not reported
+/// twice.
+fn keys_fit_mode(r: &mut Reader, table: &Table<'_>, mode: &Spanned<Mode>) {
+    let here = mode.value.name();
+    for (key, span) in table.supported_keys() {
+        let Some((_, fitting)) = MODE_OF_KEY.iter().find(|(name, _)| *name == key) else {
+            continue;
+        };
+        if *fitting != mode.value {
+            let there = fitting.name();
+            r.report(
+                Diagnostic::new(
+                    Code::WrongMode,
+                    format!("`{key}` has no meaning in mode `{here}`"),
+                    span,
+                    format!("belongs to mode `{there}`"),
+                    format!("remove `{key}`, or write `mode = \"{there}\"`"),
+                )
+                .with(mode.span.clone(), "the mode is set here"),
+            );
+        }
+    }
+}
+
+fn sni(r: &mut Reader, item: &Item<'_>) -> Option<Vec<SniRoute>> {
+    let mut names = item.table(r)?;
+    let named = names.take_named(r);
+    let each = named.into_iter().filter_map(|(name, item)| {
+        let pool = item.words(r)?;
+        Some(SniRoute { name, pool })
+    });
+    Some(each.collect())
+}
+
+fn tls(r: &mut Reader, item: &Item<'_>) -> Option<Tls> {
+    let mut table = item.table(r)?;
+    let certificates = table.require(r, "certificates", CERTIFICATES).map(|item| {
+        let why = "TLS needs a certificate";
+        item.filled_list(r, why, CERTIFICATES, |r, item| certificate(r, &item))
+    });
+    let alpn = table.take(r, "alpn");
+    let alpn = alpn.map(|item| item.list(r, |r, item| item.choice(r, "an ALPN protocol", &ALPN)));
+    table.finish(r);
+    let alpn = alpn.map(|list| list.into_iter().map(|protocol| protocol.value).collect());
+    Some(Tls { certificates: certificates?, alpn: alpn.unwrap_or_else(|| vec![Alpn::Http1]) })
+}
+
+fn certificate(r: &mut Reader, item: &Item<'_>) -> Option<Certificate> {
+    let mut table = item.table(r)?;
+    let cert = table.require(r, "cert", "\"site.pem\"");
+    let cert = cert.and_then(|item| item.parse(r, value::path));
+    let key = table.require(r, "key", "\"site.key\"");
+    let key = key.and_then(|item| item.parse(r, value::path));
+    table.finish(r);
+    Some(Certificate { cert: cert?, key: key? })
+}
+
+fn access_log(r: &mut Reader, item: &Item<'_>) -> Option<AccessLog> {
+    let mut table = item.table(r)?;
+    let format = table.take(r, "format");
+    let format = format.and_then(|item| item.choice(r, "a form of log", &LOG_FORMATS));
+    let path = table.require(r, "path", "\"access.log\"");
+    let path = path.and_then(|item| item.parse(r, value::path));
+    table.finish(r);
+    let format = format.map_or(LogFormat::Combined, |format| format.value);
+    Some(AccessLog { format, path: path?.value })
+}
+
+fn route(r: &mut Reader, item: &Item<'_>) -> Option<Route> {
+    let mut table = item.table(r)?;
+    let host = table.take(r, "host").and_then(|item| item.words(r));
+    let path = table.take(r, "path").and_then(|item| item.words(r));
+    let methods = table.take(r, "methods");
+    let methods = methods.map(|item| item.list(r, |r, item| item.words(r)));
+    let headers = table.take(r, "headers").and_then(|item| headers(r, &item));
+    let mut actions = Vec::new();
+    if let Some(item) = table.take(r, "pool") {
+        let action = item.words(r).map(RouteAction::Pool);
+        actions.push((item, action));
+    }
+    if let Some(item) = table.take(r, "split") {
+        let action = split(r, &item);
+        actions.push((item, action));
+    }
+    if let Some(item) = table.take(r, "redirect") {
+        let action = redirect(r, &item);
+        actions.push((item, action));
+    }
+    let auth = table.take(r, "auth").and_then(|item| item.words(r));
+    let limit = table.take(r, "limit").and_then(|item| item.words(r));
+    let cache = table.take(r, "cache").and_then(|item| item.words(r));
+    table.finish(r);
+    let within = (item.path(), item.span.clone());
+    let action = exactly_one(r, within, actions, &["pool", "split", "redirect"])?;
+    Some(Route {
+        host: host.map(|host| host.value),
+        path: path.map(|path| path.value),
+        methods: methods.unwrap_or_default().into_iter().map(|method| method.value).collect(),
+        headers: headers.unwrap_or_default(),
+        action,
+        auth,
+        limit,
+        cache,
+    })
+}
+
+fn headers(r: &mut Reader, item: &Item<'_>) -> Option<Vec<(String, String)>> {
+    let named = item.table(r)?.take_named(r);
+    let each = named.into_iter().filter_map(|(name, item)| {
+        let text = item.text(r)?;
+        Some((name.value.to_ascii_lowercase(), text.value.to_owned()))
+    });
+    Some(each.collect())
+}
+
+fn split(r: &mut Reader, item: &Item<'_>) -> Option<RouteAction> {
+    let named = item.table(r)?.take_named(r);
+    let each = named.into_iter().filter_map(|(name, item)| {
+        let weight = item.integer(r, 0..=u32::from(u16::MAX))?;
+        Some((name, weight.value))
+    });
+    Some(RouteAction::Split(each.collect()))
+}
+
+fn redirect(r: &mut Reader, item: &Item<'_>) -> Option<RouteAction> {
+    let mut table = item.table(r)?;
+    let to = table.require(r, "to", "\"/new/{rest}\"").and_then(|item| item.words(r));
+    let status = table.take(r, "status").and_then(|item| item.integer(r, 300..=399_u16));
+    table.finish(r);
+    if let Some(status) = status.as_ref().filter(|status| !REDIRECTS.contains(&status.value)) {
+        r.report(Diagnostic::new(
+            Code::UnknownChoice,
+            format!("`{}` is not a redirection with a new location", status.value),
+            status.span.clone(),
+            "not one of those",
+            format!("write {}", alternatives(&REDIRECTS.map(|status| status.to_string()))),
+        ));
+    }
+    Some(RouteAction::Redirect { to: to?.value, status: status.map_or(308, |status| status.value) })
+}

@@ -1,0 +1,149 @@
+use super::*;
+
+fn why<T>(parsed: Parsed<T>) -> (Code, String) {
+    match parsed {
+        Ok(_) => panic!("should be refused"),
+        Err(complaint) => (complaint.code, complaint.help),
+    }
+}
+
+fn ok<T>(parsed: Parsed<T>) -> T {
+    parsed.unwrap_or_else(|complaint| panic!("{}: {}", complaint.what, complaint.label))
+}
+
+#[test]
+fn durations_add_up() {
+    for (text, millis) in [
+        ("2h4m", 7_440_000),
+        ("500ms", 500),
+        ("60s", 60_000),
+        ("1d", 86_400_000),
+        ("1m30s", 90_000),
+        ("0s", 0),
+        ("1s5ms", 1_005),
+    ] {
+        assert_eq!(ok(duration(text)), Duration::from_millis(millis), "{text}");
+    }
+    assert_eq!(ok(duration("7us")), Duration::from_micros(7));
+}
+
+#[test]
+fn what_is_not_a_duration() {
+    for text in [
+        "",
+        "5",
+        "s",
+        "5 s",
+        " 5s",
+        "5s ",
+        "4m2h",
+        "5s5s",
+        "5sec",
+        "-5s",
+        "0.5s",
+        "5S",
+        "5m 2s",
+        "99999999999999999999s",
+        "18446744073709551615d",
+        "5ü",
+    ] {
+        assert_eq!(why(duration(text)).0, Code::BadDuration, "{text}");
+    }
+    assert_eq!(why(some_duration("0ms")).0, Code::BadDuration);
+}
+
+#[test]
+fn sizes_and_rates() {
+    assert_eq!(ok(size("2GiB")), 2 << 30);
+    assert_eq!(ok(size("1B")), 1);
+    assert_eq!(ok(bit_rate("100mbit")), 100_000_000);
+    for text in ["", "2", "2GB", "0B", "2 GiB", "2GiBx", "99999999TiB", "GiB", "-1B"] {
+        assert_eq!(why(size(text)).0, Code::BadSize, "{text}");
+    }
+    assert_eq!(why(bit_rate("100Mbit")).0, Code::BadRate);
+    assert_eq!(ok(rate("100/s")), Rate { count: 100, per: Duration::from_secs(1) });
+    assert_eq!(ok(rate("5/h")).per, Duration::from_hours(1));
+    for text in ["", "100", "0/s", "100/d", "-1/s", "100/ s", "1e3/s"] {
+        assert_eq!(why(rate(text)).0, Code::BadRate, "{text}");
+    }
+}
+
+#[test]
+fn percentages_are_bounded() {
+    assert!((ok(percentage("0.5%")) - 0.005).abs() < 1e-12);
+    assert!((ok(percentage("100%")) - 1.0).abs() < 1e-12);
+    for text in ["", "%", "0.5", "101%", "-1%", "NaN%", "inf%", "1e1%", "1.2.3%", "5 %"] {
+        assert_eq!(why(percentage(text)).0, Code::BadPercentage, "{text}");
+    }
+}
+
+#[test]
+fn what_can_be_listened_on() {
+    assert_eq!(ok(listen("tcp 10.99.0.1:80")).to_string(), "tcp 10.99.0.1:80");
+    assert_eq!(ok(listen("udp [fd99::1]:53")).to_string(), "udp [fd99::1]:53");
+    assert_eq!(ok(listen("icmp 10.99.0.4")).to_string(), "icmp 10.99.0.4");
+    assert_eq!(ok(listen("icmp fd99::4")).to_string(), "icmp fd99::4");
+    for (text, code, help) in [
+        ("10.99.0.1:80", Code::BadListen, "write `tcp 10.99.0.1:80`"),
+        ("tpc 10.99.0.1:80", Code::BadListen, "did you mean `tcp 10.99.0.1:80`?"),
+        ("icmp 10.99.0.1:80", Code::BadListen, "write `icmp 10.99.0.1`"),
+        ("tcp 10.99.0.1", Code::BadAddress, "write it as `tcp 10.99.0.1:80`"),
+        ("tcp fd99::1", Code::BadAddress, "write it as `tcp [fd99::1]:80`"),
+    ] {
+        assert_eq!(why(listen(text)), (code, help.to_owned()), "{text}");
+    }
+    for text in ["tcp  10.99.0.1:80", "tcp :80", "tcp *:80", "tcp web.lab:80", "tcp 10.99.0.1:0"] {
+        assert_eq!(why(listen(text)).0, Code::BadAddress, "{text}");
+    }
+    for text in ["tcp 0.0.0.0:80", "tcp 224.0.0.1:80", "udp [ff02::1]:53", "tcp 127.0.0.1:80"] {
+        assert_eq!(why(listen(text)).0, Code::NotOneHost, "{text}");
+    }
+    assert_eq!(why(listen("tcp [::ffff:10.0.0.1]:80")).0, Code::NotOneHost);
+    assert_eq!(why(listen("tcp 255.255.255.255:80")).0, Code::NotOneHost);
+    assert_eq!(why(listen("sctp 10.99.0.1:80")).0, Code::BadListen);
+}
+
+#[test]
+fn networks_have_no_host_bits() {
+    assert_eq!(ok(network("10.2.0.0/24")).to_string(), "10.2.0.0/24");
+    assert_eq!(ok(network("0.0.0.0/0")).to_string(), "0.0.0.0/0");
+    assert_eq!(why(network("10.2.0.7/24")), (Code::BadAddress, "write `10.2.0.0/24`".to_owned()));
+    assert_eq!(why(prefix("10.2.0.7")), (Code::BadAddress, "write `10.2.0.7/24`".to_owned()));
+    assert_eq!(ok(host_prefix("10.99.0.254/24")).length, 24);
+    for text in ["10.2.0.0/33", "fd99::/129", "10.2.0.0/", "/24", "10.2.0.0/-1", "a/b/c"] {
+        assert_eq!(why(prefix(text)).0, Code::BadAddress, "{text}");
+    }
+    assert_eq!(why(network("224.0.0.0/4")).0, Code::NotOneHost);
+}
+
+#[test]
+fn port_ranges_rise() {
+    assert_eq!(ok(ports("1024-65535")), PortRange { first: 1024, last: 65_535 });
+    assert_eq!(ok(ports("5000")), PortRange { first: 5000, last: 5000 });
+    assert_eq!(why(ports("9-5")), (Code::BadPorts, "write `5-9`".to_owned()));
+    for text in ["", "-", "0-5", "1-65536", "a-b", "1-2-3", "1 - 2"] {
+        assert_eq!(why(ports(text)).0, Code::BadPorts, "{text}");
+    }
+}
+
+#[test]
+fn names_fit_their_use() {
+    assert_eq!(ok(name("web-1")), "web-1");
+    assert_eq!(ok(name(&"x".repeat(MAX_NAME))).len(), MAX_NAME);
+    for text in ["", "a b", "a/b", "ü", "a\n", &"x".repeat(MAX_NAME + 1)] {
+        assert_eq!(why(name(text)).0, Code::BadName, "{text}");
+    }
+    assert_eq!(ok(device(&"x".repeat(MAX_DEVICE_NAME))).len(), MAX_DEVICE_NAME);
+    for text in ["", ".", "..", "a/b", "a b", "a%d", &"x".repeat(MAX_DEVICE_NAME + 1)] {
+        assert_eq!(why(device(text)).0, Code::BadName, "{text}");
+    }
+    assert_eq!(why(path("a\0b")).0, Code::BadName);
+    assert_eq!(why(words(" ")).0, Code::BadName);
+}
+
+#[test]
+fn counting_keys() {
+    assert_eq!(ok(rate_key("client-ip")), RateKey::ClientIp);
+    assert_eq!(ok(rate_key("header:X-Api-Key")), RateKey::Header("x-api-key".to_owned()));
+    assert_eq!(why(rate_key("header:")).0, Code::UnknownChoice);
+}

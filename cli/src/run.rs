@@ -1,0 +1,159 @@
+//! `balun run`: a plan, running until it is told to stop.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use nat::stats::Stats;
+use nat::{Mode, Nat};
+use netstack::LegId;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::plan::{AllStats, OpenError, Plan, Protocol};
+use crate::runtime::{Clock, Leg, LegStats, Runtime};
+
+/// Why it did not start, or did not go on.
+#[derive(Debug)]
+pub enum RunError {
+    /// A leg could not be opened.
+    Open {
+        /// Its device.
+        leg: String,
+        /// What could not be done.
+        source: OpenError,
+    },
+    /// The plan contradicts itself.
+    Config(nat::ConfigError),
+    /// A device is gone, or the runtime could not be made.
+    Io(io::Error),
+}
+
+impl RunError {
+    /// True if the machine does not allow it, whatever the configuration says.
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.is_environment())
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { leg, source } => write!(f, "leg `{leg}` cannot be opened: {source}"),
+            Self::Config(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs `plan` until SIGINT or SIGTERM; says on `talk` what it does.
+///
+/// # Errors
+/// [`RunError`]; nothing is left behind.
+pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
+    let tuns = plan
+        .legs
+        .iter()
+        .map(|leg| {
+            let open = leg.open();
+            open.map_err(|source| RunError::Open { leg: leg.tun.name.clone(), source })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Io)?;
+    runtime.block_on(async {
+        // Before the first word is said, so that a signal sent at it is not lost.
+        let stop = stop_signal().map_err(RunError::Io)?;
+        // Nobody listening is no reason to stop.
+        let _ = announce(talk, &plan);
+        let _ = writeln!(talk, "running; Ctrl-C stops it");
+        let names: Vec<_> = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
+        let services: Vec<_> = plan.engine.services.iter().map(|s| s.name.clone()).collect();
+        let legs = (0..)
+            .zip(tuns)
+            .map(|(id, tun)| Leg::new(LegId(id), tun))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(RunError::Io)?;
+        let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
+        let mut runtime = Runtime::new(balancer, legs, Clock::start());
+        let result = runtime.run(stop).await;
+        let legs: Vec<_> = names.iter().zip(runtime.leg_stats().copied()).collect();
+        let engine = runtime.balancer_mut().engine.stats().clone();
+        let _ = sum_up(talk, &legs, &engine, &services, &stats);
+        result.map_err(RunError::Io)
+    })
+}
+
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Says what a plan would run.
+///
+/// # Errors
+/// The writer's.
+pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    for leg in &plan.legs {
+        let place = leg.netns.as_ref().map_or(String::new(), |name| format!(" in {name}"));
+        writeln!(talk, "leg      {}{place}, mtu {}", leg.tun.name, leg.tun.mtu)?;
+    }
+    for (service, application) in plan.engine.services.iter().zip(&plan.applications) {
+        let mode = match (service.mode, application.as_ref().map(|a| &a.protocol)) {
+            (Mode::Nat(Nat::Full), _) => "nat, full",
+            (Mode::Nat(Nat::Dnat), _) => "nat, dnat",
+            (Mode::Divert, Some(Protocol::Http(_, Some(_)))) => "http, with TLS",
+            (Mode::Divert, Some(Protocol::Http(_, None))) => "http",
+            (Mode::Divert, _) => "tcp",
+        };
+        let pool = plan.engine.pools.get(usize::from(service.pool.0));
+        let (pool, backends) = pool.map_or(("", 0), |p| (&p.name, p.backends.len()));
+        let (name, listen) = (&service.name, service.listen);
+        writeln!(talk, "service  {name}  {listen}  {mode}, pool {pool} of {backends}")?;
+    }
+    talk.flush()
+}
+
+fn sum_up(
+    talk: &mut impl Write,
+    legs: &[(&String, LegStats)],
+    engine: &Stats,
+    services: &[String],
+    applications: &AllStats,
+) -> io::Result<()> {
+    writeln!(talk, "stopped")?;
+    for (name, leg) in legs {
+        let LegStats { received, sent, send_drops, .. } = leg;
+        writeln!(
+            talk,
+            "leg      {name}  received {received}, sent {sent}, not taken {send_drops}"
+        )?;
+    }
+    let Stats { packets, forwarded, replied, diverted, flows_opened, .. } = engine;
+    writeln!(
+        talk,
+        "packets  {packets}: {forwarded} forwarded, {replied} answered, {diverted} ended here; \
+         {flows_opened} flows"
+    )?;
+    for (reason, count) in engine.drops() {
+        writeln!(talk, "dropped  {count}  {reason}")?;
+    }
+    for (id, read) in applications {
+        let stats = read();
+        let name = services.get(usize::from(id.0)).map_or("", String::as_str);
+        let total: u64 = stats.by_backend.iter().sum();
+        writeln!(
+            talk,
+            "service  {name}  {total} by backend {:?}, {} upstream connections, {} refused",
+            stats.by_backend, stats.upstream_connects, stats.rejected
+        )?;
+    }
+    Ok(())
+}
