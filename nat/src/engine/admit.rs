@@ -2,14 +2,12 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use netstack::wire::checksum::Delta;
 use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
 use super::Engine;
 use super::track::rewrite_of;
-use crate::flow::tcp::TcpState;
-use crate::flow::{Assignment, Counters, Direction, Flow, FlowId, Kind, State, TransportAddr};
+use crate::flow::{Direction, Flow, FlowId, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS};
 use crate::rewrite;
@@ -298,29 +296,7 @@ impl Engine {
 
     /// A flow with its first packet counted, and nothing translated yet.
     fn new_flow(&self, now: Instant, kind: Kind, tuple: Tuple, packet: &Packet) -> Flow {
-        let (client, vip) = ends(&tuple);
-        let state = match tuple.protocol {
-            Protocol::Tcp => State::Tcp(TcpState::SynSent),
-            Protocol::Udp | Protocol::Icmp => State::Datagram(false),
-        };
-        let mut flow = Flow {
-            protocol: tuple.protocol,
-            kind,
-            client,
-            vip,
-            snat: client,
-            backend: vip,
-            client_leg: packet.leg,
-            backend_leg: packet.leg,
-            assignment: Assignment { service: None, backend: None },
-            state,
-            created: now,
-            expires: now,
-            forward: Counters { packets: 1, bytes: packet.len() as u64 },
-            reverse: Counters::default(),
-            address_delta: Delta::default(),
-            port_delta: Delta::default(),
-        };
+        let mut flow = Flow::new(now, kind, &tuple, packet.leg, packet.len() as u64);
         flow.expires = now + flow.idle_timeout(&self.timeouts);
         flow
     }

@@ -32,43 +32,37 @@ impl Engine {
         direction: Direction,
         origin: Origin,
     ) -> Verdict {
-        let Some(flow) = self.flows.get(id) else { return Verdict::Drop(DropReason::NoFlow) };
+        let event = match headers.transport {
+            Transport::Tcp { flags, .. } => Some(Event::of(flags)),
+            _ => None,
+        };
+        if direction == Direction::Reverse
+            && let Some(event) = event
+            && let Some(verdict) = self.handshake(now, id, event, packet)
+        {
+            return verdict;
+        }
+        let Some(flow) = self.flows.touch(id) else { return Verdict::Drop(DropReason::NoFlow) };
         let kind = flow.kind;
         let Some(target) = destination(kind, direction, origin, flow) else {
             // A packet from a wire that claims to be ours.
             return Verdict::Drop(DropReason::Martian);
         };
-        let event = match headers.transport {
-            Transport::Tcp { flags, .. } => Some(Event::of(flags)),
-            _ => None,
-        };
-        let handshaking = flow.state == State::Tcp(TcpState::SynSent);
-        if handshaking && direction == Direction::Reverse {
-            match event {
-                Some(Event::Rst) => {
-                    if let Some(verdict) = self.backend_refused(now, id, packet) {
-                        return verdict;
-                    }
-                }
-                Some(Event::Syn) => self.backend_accepted(now, id),
-                _ => {}
-            }
-        }
-        if origin == Origin::Leg && kind == Kind::Nat && !rewrite::decrement_ttl(packet, headers) {
+        let passes = origin == Origin::Leg && kind == Kind::Nat;
+        if passes && !rewrite::decrement_ttl(packet, headers) {
             return self.reject_ttl(now, packet, headers);
         }
-        let bytes = packet.len() as u64;
-        let timeouts = self.timeouts;
-        let rewrite = self.flows.touch(id, |flow| {
-            flow.state = next_state(flow.state, direction, event);
-            flow.expires = now + flow.idle_timeout(&timeouts);
-            let counters = flow.counters_mut(direction);
-            counters.packets += 1;
-            counters.bytes += bytes;
-            rewrite_of(flow, direction)
-        });
-        if let Some(rewrite) = rewrite.filter(|_| kind != Kind::Diverted) {
-            rewrite.apply(packet, headers);
+        let before = flow.state;
+        flow.state = next_state(before, direction, event);
+        flow.expires = now + flow.idle_timeout(&self.timeouts);
+        let counters = flow.counters_mut(direction);
+        counters.packets += 1;
+        counters.bytes += packet.len() as u64;
+        if kind != Kind::Diverted {
+            rewrite_of(flow, direction).apply(packet, headers);
+        }
+        if flow.state != before {
+            self.flows.settle(id);
         }
         match target {
             Target::Leg(leg) => {
@@ -77,6 +71,26 @@ impl Engine {
             }
             Target::Divert(to) => Verdict::Divert(to),
         }
+    }
+
+    /// What a backend's answer to a SYN means for the backend: a verdict if it refused, and the SYN
+    /// goes to another.
+    fn handshake(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        event: Event,
+        packet: &mut Packet,
+    ) -> Option<Verdict> {
+        if self.flows.get(id)?.state != State::Tcp(TcpState::SynSent) {
+            return None;
+        }
+        match event {
+            Event::Rst => return self.backend_refused(now, id, packet),
+            Event::Syn => self.backend_accepted(now, id),
+            Event::Fin | Event::Segment => {}
+        }
+        None
     }
 }
 

@@ -29,7 +29,7 @@ use netstack::wire::{Address, Protocol, Tuple};
 use netstack::{Instant, LegId};
 
 use crate::{BackendId, PoolId, ServiceId, Timeouts};
-use evict::Class;
+use evict::{Class, Link};
 use tcp::TcpState;
 
 pub use table::{FlowId, FlowTable};
@@ -103,43 +103,89 @@ pub struct Counters {
 }
 
 /// One tracked connection.
+///
+/// The order of the fields is that of their use: a packet of a known flow reads and writes the first
+/// 128 bytes, two cache lines, and nothing else.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Flow {
-    /// Transport.
-    pub protocol: Protocol,
-    /// Where its ends are.
-    pub kind: Kind,
     /// The client, as it calls itself.
     pub client: TransportAddr,
     /// What the client calls the service.
     pub vip: TransportAddr,
     /// What the backend calls the client.
     pub snat: TransportAddr,
-    /// The backend, as it calls itself.
-    pub backend: TransportAddr,
+    /// Change that forward rewriting makes to sums over the addresses.
+    pub address_delta: Delta,
+    /// Change that forward rewriting makes to sums over the ports.
+    pub port_delta: Delta,
     /// Where packets to the client leave.
     pub client_leg: LegId,
     /// Where packets to the backend leave.
     pub backend_leg: LegId,
-    /// Service and backend by number.
-    pub assignment: Assignment,
     /// Liveness.
     pub state: State,
-    /// When it was made.
-    pub created: Instant,
+
+    /// The backend, as it calls itself.
+    pub backend: TransportAddr,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Where its ends are.
+    pub kind: Kind,
+    /// Tells this flow from earlier ones in the same place of the table, which sets it.
+    generation: u32,
     /// When it is forgotten if nothing more comes.
     pub expires: Instant,
     /// Traffic from the client.
     pub forward: Counters,
     /// Traffic to the client.
     pub reverse: Counters,
-    /// Change that forward rewriting makes to sums over the addresses.
-    pub address_delta: Delta,
-    /// Change that forward rewriting makes to sums over the ports.
-    pub port_delta: Delta,
+
+    /// Service and backend by number.
+    pub assignment: Assignment,
+    /// When it was made.
+    pub created: Instant,
+    /// When the wheel's entry for this flow comes up: no later than its deadline.
+    timer: Instant,
+    /// Its place among those that give way.
+    link: Link,
 }
 
+const _: () = assert!(std::mem::offset_of!(Flow, assignment) == 128, "two cache lines are hot");
+const _: () = assert!(size_of::<Flow>() == 192, "and one is cold");
+
 impl Flow {
+    /// A flow from `client` to `vip` whose packets came in by `leg`: not translated yet, its first
+    /// packet of `bytes` bytes counted, with no time left to live.
+    pub fn new(now: Instant, kind: Kind, tuple: &Tuple, leg: LegId, bytes: u64) -> Self {
+        let client = TransportAddr::new(tuple.src, tuple.src_port);
+        let vip = TransportAddr::new(tuple.dst, tuple.dst_port);
+        Self {
+            client,
+            vip,
+            snat: client,
+            address_delta: Delta::default(),
+            port_delta: Delta::default(),
+            client_leg: leg,
+            backend_leg: leg,
+            state: match tuple.protocol {
+                Protocol::Tcp => State::Tcp(TcpState::SynSent),
+                Protocol::Udp | Protocol::Icmp => State::Datagram(false),
+            },
+            backend: vip,
+            protocol: tuple.protocol,
+            kind,
+            generation: 0,
+            expires: now,
+            forward: Counters { packets: 1, bytes },
+            reverse: Counters::default(),
+            assignment: Assignment { service: None, backend: None },
+            created: now,
+            timer: now,
+            link: Link::default(),
+        }
+    }
+
     /// The forward key: packets as the client sends them.
     pub const fn forward_key(&self) -> Tuple {
         Tuple {

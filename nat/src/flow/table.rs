@@ -19,17 +19,7 @@ pub struct FlowId {
     generation: u32,
 }
 
-#[derive(Debug)]
-struct Entry {
-    flow: Flow,
-    link: Link,
-    /// Tells this flow from earlier ones in the same place.
-    generation: u32,
-    /// When the wheel's entry for this flow comes up: no later than the flow's own deadline.
-    timer: Instant,
-}
-
-impl Links for Slab<Entry> {
+impl Links for Slab<Flow> {
     fn link(&mut self, index: u32) -> &mut Link {
         &mut self[index as usize].link
     }
@@ -38,7 +28,7 @@ impl Links for Slab<Entry> {
 /// The table (see [`flow`](super) for its theory of operation).
 #[derive(Debug)]
 pub struct FlowTable {
-    entries: Slab<Entry>,
+    entries: Slab<Flow>,
     /// Index and direction of each key, packed in 32 bits.
     keys: HashTable<u32>,
     hasher: FixedState,
@@ -65,9 +55,9 @@ fn hash(hasher: &FixedState, tuple: &Tuple) -> u64 {
     state.finish()
 }
 
-fn key_of(entries: &Slab<Entry>, packed: u32) -> Tuple {
+fn key_of(entries: &Slab<Flow>, packed: u32) -> Tuple {
     let (index, direction) = unpack(packed);
-    let flow = &entries[index as usize].flow;
+    let flow = &entries[index as usize];
     match direction {
         Direction::Forward => flow.forward_key(),
         Direction::Reverse => flow.reverse_key(),
@@ -118,16 +108,13 @@ impl FlowTable {
 
     /// The flow of this name, if it still lives.
     pub fn get(&self, id: FlowId) -> Option<&Flow> {
-        self.entries
-            .get(id.index as usize)
-            .filter(|entry| entry.generation == id.generation)
-            .map(|entry| &entry.flow)
+        self.entries.get(id.index as usize).filter(|flow| flow.generation == id.generation)
     }
 
     /// All flows, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow)> {
-        self.entries.iter().map(|(index, entry)| {
-            (FlowId { index: index as u32, generation: entry.generation }, &entry.flow)
+        self.entries.iter().map(|(index, flow)| {
+            (FlowId { index: index as u32, generation: flow.generation }, flow)
         })
     }
 
@@ -135,15 +122,17 @@ impl FlowTable {
     ///
     /// # Errors
     /// The flow, untracked.
-    pub fn insert(&mut self, flow: Flow) -> Result<FlowId, Box<Flow>> {
+    pub fn insert(&mut self, mut flow: Flow) -> Result<FlowId, Box<Flow>> {
         let (forward, reverse) = (flow.forward_key(), flow.reverse_key());
         if self.lookup(&forward).is_some() || self.lookup(&reverse).is_some() {
             return Err(Box::new(flow));
         }
         self.generation = self.generation.wrapping_add(1);
-        let (generation, timer, class) = (self.generation, flow.expires, flow.class());
-        let entry = Entry { flow, link: Link::default(), generation, timer };
-        let index = self.entries.insert(entry) as u32;
+        flow.generation = self.generation;
+        flow.timer = flow.expires;
+        flow.link = Link::default();
+        let (generation, timer, class) = (flow.generation, flow.timer, flow.class());
+        let index = self.entries.insert(flow) as u32;
         self.insert_key(&forward, pack(index, Direction::Forward));
         self.insert_key(&reverse, pack(index, Direction::Reverse));
         self.lists.set_class(&mut self.entries, index, class);
@@ -160,19 +149,16 @@ impl FlowTable {
             self.remove_key(key, pack(id.index, direction));
         }
         self.lists.set_class(&mut self.entries, id.index, None);
-        Some(self.entries.remove(id.index as usize).flow)
+        Some(self.entries.remove(id.index as usize))
     }
 
     /// Changes a flow by `change`, then puts it where its class and deadline belong. The forward key
     /// must stay as it is; the reverse key may change if nobody else has the new one.
     pub fn update<T>(&mut self, id: FlowId, change: impl FnOnce(&mut Flow) -> T) -> Option<T> {
-        let entry = self
-            .entries
-            .get_mut(id.index as usize)
-            .filter(|entry| entry.generation == id.generation)?;
-        let before = entry.flow.reverse_key();
-        let result = change(&mut entry.flow);
-        let after = entry.flow.reverse_key();
+        let flow = self.touch(id)?;
+        let before = flow.reverse_key();
+        let result = change(flow);
+        let after = flow.reverse_key();
         if before != after {
             self.move_reverse_key(id.index, &before, &after);
         }
@@ -180,19 +166,10 @@ impl FlowTable {
         Some(result)
     }
 
-    /// Changes a flow that traffic touches: no key may change.
-    pub(crate) fn touch<T>(
-        &mut self,
-        id: FlowId,
-        change: impl FnOnce(&mut Flow) -> T,
-    ) -> Option<T> {
-        let entry = self
-            .entries
-            .get_mut(id.index as usize)
-            .filter(|entry| entry.generation == id.generation)?;
-        let result = change(&mut entry.flow);
-        self.settle(id);
-        Some(result)
+    /// A flow that traffic touches. No key may change; if its state does, or its deadline moves
+    /// closer, [`settle`](Self::settle) must follow.
+    pub(crate) fn touch(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.entries.get_mut(id.index as usize).filter(|flow| flow.generation == id.generation)
     }
 
     /// Fills `expired` with flows whose deadline has passed; they are still in the table.
@@ -204,15 +181,15 @@ impl FlowTable {
         self.wheel.expire(now, budget, expired);
         let Self { entries, wheel, .. } = self;
         expired.retain(|&id| {
-            let entry = entries.get_mut(id.index as usize);
-            let Some(entry) = entry.filter(|e| e.generation == id.generation) else { return false };
-            if entry.flow.expires <= now {
+            let flow = entries.get_mut(id.index as usize);
+            let Some(flow) = flow.filter(|f| f.generation == id.generation) else { return false };
+            if flow.expires <= now {
                 return true;
             }
             // A later, shorter entry may have come up before this one; then this one is the spare.
-            if entry.timer <= now {
-                entry.timer = entry.flow.expires;
-                wheel.insert(entry.timer, id);
+            if flow.timer <= now {
+                flow.timer = flow.expires;
+                wheel.insert(flow.timer, id);
             }
             false
         });
@@ -227,15 +204,16 @@ impl FlowTable {
         FlowId { index, generation: self.entries[index as usize].generation }
     }
 
-    fn settle(&mut self, id: FlowId) {
-        let entry = &mut self.entries[id.index as usize];
-        if entry.flow.expires < entry.timer {
+    /// Puts a flow where its class and deadline belong.
+    pub(crate) fn settle(&mut self, id: FlowId) {
+        let Some(flow) = self.entries.get_mut(id.index as usize) else { return };
+        if flow.expires < flow.timer {
             // A deadline moved closer: the entry in the wheel would come up too late.
-            entry.timer = entry.flow.expires;
-            self.wheel.insert(entry.timer, id);
+            flow.timer = flow.expires;
+            self.wheel.insert(flow.timer, id);
         }
-        let class = entry.flow.class();
-        if class != entry.link.class() {
+        let class = flow.class();
+        if class != flow.link.class() {
             self.lists.set_class(&mut self.entries, id.index, class);
         }
     }
@@ -267,9 +245,8 @@ impl FlowTable {
         for (id, flow) in self.iter() {
             assert_eq!(self.lookup(&flow.forward_key()), Some((id, Direction::Forward)));
             assert_eq!(self.lookup(&flow.reverse_key()), Some((id, Direction::Reverse)));
-            let entry = &self.entries[id.index as usize];
-            assert_eq!(entry.link.class(), flow.class());
-            assert!(entry.timer <= flow.expires);
+            assert_eq!(flow.link.class(), flow.class());
+            assert!(flow.timer <= flow.expires);
         }
         let listed: usize = Class::ALL.iter().map(|&c| self.len_of(c)).sum();
         assert_eq!(listed, self.iter().filter(|(_, f)| f.class().is_some()).count());
