@@ -143,6 +143,9 @@ impl Endpoint {
             Edge::Pass => {}
         }
         let connection = &self.connections[index];
+        if repeats_before_fin(connection, &segment.tcp) {
+            return TcpVerdict::Taken;
+        }
         let (state, send_queue) = (connection.state(), connection.send_queue());
         self.deliver(index, segment);
         self.delivered(index, segment, state, send_queue);
@@ -355,6 +358,22 @@ pub(super) fn is_possible(tuple: &Tuple) -> bool {
     let ports = tuple.src_port != 0 && tuple.dst_port != 0;
     let alike = tuple.src == tuple.dst && tuple.src_port == tuple.dst_port;
     ports && !alike && tuple.src.is_unicast() && tuple.dst.is_unicast()
+}
+
+/// True for a duplicate acknowledgment while all that is outstanding is our FIN.
+///
+/// smoltcp counts such as signs of loss, and on the third it forgets the timer that would send the FIN
+/// again, to retransmit data at once; there is none, and the FIN would never be sent again. It tells
+/// nothing else, so the timer does its work.
+fn repeats_before_fin(connection: &Connection, tcp: &Tcp<&[u8]>) -> bool {
+    let kind = tcp.flags() & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK);
+    let sequence = &connection.sequence;
+    matches!(connection.state(), State::FinWait1 | State::Closing | State::LastAck)
+        && connection.send_queue() == 0
+        && kind == TcpFlags::ACK
+        && tcp.payload().is_empty()
+        && tcp.ack() == sequence.snd_una
+        && tcp.window() == sequence.peer_window
 }
 
 /// True for a data segment whose acknowledgment is older than the latest, by no more than what can

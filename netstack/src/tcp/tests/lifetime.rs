@@ -151,6 +151,19 @@ fn half_a_close_leaves_the_other_direction_open() {
 }
 
 #[test]
+fn a_lost_fin_is_sent_again_whatever_duplicates_come() {
+    let (mut peer, id) = Peer::established(config());
+    peer.endpoint.shutdown(id).unwrap();
+    assert_eq!(peer.one().flags, F);
+    // The FIN was lost, and the peer repeats itself for reasons of its own.
+    for _ in 0..5 {
+        peer.send(A, b"");
+    }
+    let again = peer.pass(ms(500));
+    assert!(again.iter().any(|(_, seen)| seen.flags == F), "{again:?}");
+}
+
+#[test]
 fn the_peers_fin_is_the_end_of_reading_only() {
     let (mut peer, id) = Peer::established(config());
     peer.send(F, b"bye");
