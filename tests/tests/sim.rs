@@ -20,6 +20,8 @@ use tokio::io::BufReader;
 const PERCENT: u32 = 10_000;
 /// Virtual time in which everything below has to be done, however bad the links.
 const LIMIT: Duration = Duration::from_mins(4);
+/// Until a backend has seen what a client has sent.
+const SETTLE: Duration = Duration::from_millis(100);
 const ORDERS: [Order; 3] = [Order::Duplex, Order::ClientFirst, Order::ServerFirst];
 
 fn impairments() -> [(&'static str, Impairment); 8] {
@@ -180,6 +182,7 @@ async fn kill_one(bench: &mut Bench, mode: Mode, seed: u64) {
     for result in bench.finish(Duration::from_secs(20), again).await {
         result.unwrap();
     }
+    bench.pass(SETTLE).await;
     assert!(bench.ledger.served_by(0) >= 4, "{:?}", bench.ledger.records());
 }
 
@@ -229,7 +232,7 @@ fn a_client_that_aborts_is_aborted_at_the_backend() {
                 stream.abort();
             });
             bench.finish(LIMIT, vec![begun]).await;
-            bench.pass(Duration::from_millis(100)).await;
+            bench.pass(SETTLE).await;
             let results: Vec<_> = bench.ledger.records().into_iter().map(|r| r.result).collect();
             assert_eq!(results, [Err(ErrorKind::ConnectionReset)]);
         });
@@ -290,6 +293,7 @@ fn two_hundred_clients_at_once() {
                 for result in bench.finish(Duration::from_secs(10), running).await {
                     result.unwrap();
                 }
+                bench.pass(SETTLE).await;
                 let shares = [0, 1].map(|backend| bench.ledger.served_by(backend));
                 let each = if mode == Mode::Http { 200 } else { 100 };
                 assert_eq!(shares, [each; 2]);
