@@ -6,7 +6,7 @@ use crate::args::Verbosity;
 use crate::exit::ExitCode;
 
 /// The two streams of a command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Console {
     verbosity: Verbosity,
     /// The standard error stream is a terminal that may be colored.

@@ -25,36 +25,41 @@ fn check(path: &Path, args: &CheckArgs, console: &Console) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return unreadable(path, &error, console),
     };
-    if show(&loaded, args.format, console).is_err() {
-        return ExitCode::CouldNot;
-    }
     let (errors, warnings) = (loaded.count(Severity::Error), loaded.count(Severity::Warning));
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);
-    let result = match &loaded.config {
-        Some(config) if !failed => {
-            let services = count(config.services.len(), "service");
-            format!("ok, {services}, {}", count(config.pools.len(), "pool"))
+    let source = Source { file: &loaded.file, text: &loaded.text };
+    let shown = match args.format {
+        // A warning that changes nothing is talk, which `-q` silences.
+        CheckFormat::Text if failed || !console.quiet() => {
+            console.say(&render::text(&source, &loaded.diagnostics, console.color()));
+            ExitCode::Done
         }
-        _ if errors > 0 => count(errors, "error"),
-        _ => "warnings are denied".to_owned(),
+        CheckFormat::Text => ExitCode::Done,
+        CheckFormat::Json => console.finish_with(&render::json(&source, &loaded.diagnostics)),
+        CheckFormat::Github => console.finish_with(&render::github(&source, &loaded.diagnostics)),
     };
-    let more =
-        if warnings > 0 { format!(", {}", count(warnings, "warning")) } else { String::new() };
-    console.talk(&format!("{}: {result}{more}", loaded.file));
-    if failed { ExitCode::Config } else { ExitCode::Done }
+    console.talk(&format!("{}: {}", loaded.file, summary(&loaded, errors, warnings, failed)));
+    if failed { ExitCode::Config } else { shown }
 }
 
-/// Shows what was found. With `-q` warnings that do not matter are silent too.
-fn show(loaded: &Loaded, format: CheckFormat, console: &Console) -> std::io::Result<()> {
-    let source = Source { file: &loaded.file, text: &loaded.text };
-    match format {
-        CheckFormat::Text => {
-            console.say(&render::text(&source, &loaded.diagnostics, console.color()));
-            Ok(())
-        }
-        CheckFormat::Json => console.data(&render::json(&source, &loaded.diagnostics)),
-        CheckFormat::Github => console.data(&render::github(&source, &loaded.diagnostics)),
+/// "ok, 2 services, 3 pools, 1 warning".
+fn summary(loaded: &Loaded, errors: usize, warnings: usize, failed: bool) -> String {
+    let mut parts = Vec::new();
+    if let Some(config) = loaded.config.as_ref().filter(|_| !failed) {
+        parts.push("ok".to_owned());
+        parts.push(count(config.services.len(), "service"));
+        parts.push(count(config.pools.len(), "pool"));
     }
+    if errors > 0 {
+        parts.push(count(errors, "error"));
+    }
+    if warnings > 0 {
+        parts.push(count(warnings, "warning"));
+    }
+    if failed && errors == 0 {
+        parts.push("and warnings are denied".to_owned());
+    }
+    parts.join(", ")
 }
 
 /// Says why a file cannot be read, and what to do.

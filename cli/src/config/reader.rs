@@ -181,8 +181,10 @@ impl<'d> Table<'d> {
     #[must_use]
     pub(super) fn named_by_its_name(mut self) -> Self {
         let name = self.entries.iter().find(|(key, _)| key.get_ref() == "name");
-        let shown = name.and_then(|(_, value)| value.get_ref().as_str()).unwrap_or("?");
-        self.path = self.path.join(shown, "*");
+        match name.and_then(|(_, value)| value.get_ref().as_str()) {
+            Some(name) => self.path = self.path.join(name, "*"),
+            None => self.path.pattern.push_str(".*"),
+        }
         self
     }
 
@@ -199,10 +201,12 @@ impl<'d> Table<'d> {
         for (key, _) in &self.entries {
             let name = key.get_ref();
             let path = self.path.join(name, name);
-            let help = match nearest(name, self.known.iter().copied()) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None if self.known.is_empty() => "remove it".to_owned(),
-                None => format!("the keys known here are {}", alternatives(&self.known)),
+            let help = if let Some(known) = nearest(name, self.known.iter().copied()) {
+                format!("did you mean `{known}`?")
+            } else {
+                let usable = |known: &&str| !not_yet::refuses(&self.path.join("", known).pattern);
+                let usable: Vec<_> = self.known.iter().copied().filter(usable).collect();
+                format!("remove it, or write one of {}", alternatives(&usable))
             };
             reader.report(Diagnostic::new(
                 Code::UnknownKey,

@@ -9,13 +9,16 @@ pub(super) fn nearest<'a>(
     let allowed = (typed.chars().count() / 3).clamp(1, 4);
     candidates
         .into_iter()
+        .take(MAX_CANDIDATES)
         .map(|candidate| (distance(typed, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Names longer than this are compared by their beginning alone, so that a hostile file costs little.
+/// Names that are compared with a mistyped one, so that a huge file costs little.
+const MAX_CANDIDATES: usize = 1000;
+/// Names longer than this are compared by their beginning alone.
 const MAX_COMPARED: usize = 64;
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, regardless of

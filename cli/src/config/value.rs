@@ -202,9 +202,7 @@ pub(super) fn listen(text: &str) -> Parsed<Listen> {
         return complain(code, what, label, help);
     };
     let with_port = || {
-        let ip =
-            address.trim_matches(['[', ']']).parse::<IpAddr>().unwrap_or([10, 99, 0, 1].into());
-        let help = format!("write it as `{protocol} {}`", SocketAddr::new(ip, 80));
+        let help = format!("write it as `{protocol} {}`", likely(address));
         socket(address).map_err(|complaint| Complaint { help, ..complaint })
     };
     match protocol {
@@ -228,6 +226,17 @@ pub(super) fn listen(text: &str) -> Parsed<Listen> {
             complain(code, what, "the first word is not a protocol", help)
         }
     }
+}
+
+/// The address and port that was most likely meant.
+fn likely(text: &str) -> SocketAddr {
+    let example = IpAddr::from([10, 99, 0, 1]);
+    let (ip, port) = match text.parse::<SocketAddr>() {
+        Ok(address) => (address.ip().to_canonical(), address.port().max(1)),
+        Err(_) => (text.trim_matches(['[', ']']).parse().unwrap_or(example), 80),
+    };
+    let usable = one_host(ip).is_ok();
+    SocketAddr::new(if usable { ip } else { example }, port)
 }
 
 pub(super) fn ports(text: &str) -> Parsed<PortRange> {

@@ -31,14 +31,8 @@ pub fn parse(text: &str) -> (Option<Config>, Vec<Diagnostic>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let first = errors.into_iter().min_by_key(|error| error.span().map_or(usize::MAX, |s| s.start));
     if let Some(error) = first {
-        let diagnostic = Diagnostic::new(
-            Code::Syntax,
-            "the file is not valid TOML",
-            error.span().unwrap_or(text.len()..text.len()),
-            error.message(),
-            syntax_help(error.message()),
-        );
-        return (None, vec![diagnostic]);
+        let span = error.span().unwrap_or(text.len()..text.len());
+        return (None, vec![syntax_error(error.message(), span)]);
     }
     let mut reader = Reader::default();
     let mut config = file(&mut reader, Table::root(document.get_ref()));
@@ -46,15 +40,18 @@ pub fn parse(text: &str) -> (Option<Config>, Vec<Diagnostic>) {
     (Some(config), reader.diagnostics)
 }
 
-/// An edit for the errors that people make most.
-fn syntax_help(message: &str) -> &'static str {
-    if message.starts_with("duplicate key") {
-        "remove one of the two, or rename it"
-    } else if message.contains("must be quoted") {
-        "put the value in double quotes"
+/// What TOML's parser found, in plainer words for the mistakes that people make most.
+fn syntax_error(message: &str, span: Span) -> Diagnostic {
+    let (label, help) = if message.starts_with("duplicate key") {
+        ("this key is given twice", "remove one of the two, or rename it")
+    } else if !message.starts_with("string values must be quoted") {
+        (message, "mend the syntax here; https://toml.io describes it")
+    } else if span.is_empty() {
+        ("a value is missing here", "write a value after the `=`")
     } else {
-        "mend the syntax here; https://toml.io describes it"
-    }
+        ("a string stands in quotes", "put the value in double quotes")
+    };
+    Diagnostic::new(Code::Syntax, "the file is not valid TOML", span, label, help)
 }
 
 fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
@@ -67,7 +64,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let snat = root.take(r, "snat").and_then(|item| snat(r, &item));
     let timeouts = root.take(r, "timeouts").and_then(|item| timeouts(r, &item));
     let limits = root.take(r, "limits").and_then(|item| limits(r, &item));
-    let pools = named(r, &mut root, "pool", pool::pool);
+    let pools = named(r, &mut root, "pool", |r, name, table| Some(pool::pool(r, name, table)));
     let services = root.take(r, "service");
     let services = services.map(|item| item.list(r, |r, item| service::service(r, &item)));
     let caches = named(r, &mut root, "cache", policy::cache);
@@ -134,8 +131,8 @@ fn exactly_one<T>(
     match &written[..] {
         [_] => written.pop().and_then(|(_, value)| value),
         [] => {
-            let title = format!("{} says nothing to do", path);
-            let label = "none of the keys that say what";
+            let title = format!("{path} has none of the keys that it needs");
+            let label = "one of them must be here";
             r.report(Diagnostic::new(
                 Code::ChooseOne,
                 title,

@@ -22,7 +22,7 @@ const MAX_WARM: u32 = 4096;
 /// Probes in a row.
 const MAX_PROBES: u32 = 1000;
 
-pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) -> Option<Pool> {
+pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) -> Pool {
     let scheduler = table.take(r, "scheduler");
     let scheduler = scheduler.and_then(|item| item.choice(r, "a scheduler", &SCHEDULERS));
     let affinity = table.take(r, "affinity").and_then(|item| affinity(r, &item));
@@ -33,7 +33,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
     let backends = table.take(r, "backend");
     let backends = backends.map(|item| item.list(r, |r, item| backend(r, &item)));
     table.finish(r);
-    Some(Pool {
+    Pool {
         name,
         scheduler: scheduler.map(|scheduler| scheduler.value).unwrap_or_default(),
         affinity,
@@ -41,7 +41,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
         slow_start: slow_start.map(|time| time.value),
         warm: warm.map(|warm| warm.value),
         backends: backends.unwrap_or_default(),
-    })
+    }
 }
 
 fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {

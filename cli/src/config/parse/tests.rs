@@ -18,7 +18,7 @@ fn errors(text: &str) -> Vec<(Code, String, String)> {
     each.map(|d| (d.code, d.title, text[d.primary.span].to_owned())).collect()
 }
 
-/// The small deterministic generator that the random tests use (SplitMix64).
+/// The small deterministic generator that the random tests use (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
