@@ -9,7 +9,7 @@ use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::{Address, Protocol as Transport};
 
-use super::{ApplicationPlan, LegPlan, Plan, Protocol, Upstream};
+use super::{ApplicationPlan, LegPlan, Plan, Protocol};
 use crate::config::model::{
     Config, Forwarded, Leg, Listen, Mode, Nat, Pool, Scheduler, Service, Tls,
 };
@@ -168,7 +168,7 @@ fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPla
             Protocol::Http(Box::new(config), tls)
         }
     };
-    Ok(Some(ApplicationPlan { protocol, upstream: Upstream::Userspace }))
+    Ok(Some(ApplicationPlan { protocol, upstream: service.upstream }))
 }
 
 fn server(

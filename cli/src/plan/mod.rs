@@ -20,6 +20,7 @@ use netstack::dev::netns::NamespaceError;
 use netstack::dev::{Namespace, Tun, TunConfig, TunError};
 use netstack::tcp::{Endpoint, EndpointConfig, Stack, TcpStream};
 
+pub use crate::config::model::Upstream;
 use crate::kernel::KernelConnect;
 use crate::runtime::Application;
 
@@ -59,16 +60,6 @@ pub enum Protocol {
     Http(Box<l7::Config>, Option<Arc<rustls::ServerConfig>>),
     /// Bytes.
     Tcp,
-}
-
-/// How connections to backends are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upstream {
-    /// By user-space TCP through the engine and the legs.
-    #[default]
-    Userspace,
-    /// By sockets of the host, in the namespace of the process.
-    Kernel,
 }
 
 /// Why a leg could not be opened.

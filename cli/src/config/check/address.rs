@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{Config, Leg, Listen, Mode, Nat, Pool, Prefix, Service, Spanned};
+use super::super::model::{
+    Config, Leg, Listen, Mode, Nat, Pool, Prefix, Service, Spanned, Upstream,
+};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     same_listen(config, found);
@@ -154,7 +156,8 @@ fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) 
 
 /// Reports that there is no address to reach a backend from.
 fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) {
-    if service.mode.value == Mode::Nat && service.nat == Nat::Dnat {
+    let keeps_client = service.mode.value == Mode::Nat && service.nat == Nat::Dnat;
+    if keeps_client || is_by_kernel(service) {
         return;
     }
     let vip = service.listen.ip();
@@ -180,6 +183,15 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     found.push(diagnostic);
 }
 
+/// True if the host's own sockets reach the service's backends.
+fn is_by_kernel(service: &Service) -> bool {
+    service.mode.value != Mode::Nat && service.upstream == Upstream::Kernel
+}
+
+fn uses(service: &Service, pool: &Pool) -> bool {
+    service.pool.as_ref().is_some_and(|name| name.value == pool.name.value)
+}
+
 /// With several legs a packet to a backend behind none of them is dropped.
 fn unreachable(config: &Config, found: &mut Vec<Diagnostic>) {
     if config.legs.len() < 2 || !config.complete {
@@ -187,7 +199,11 @@ fn unreachable(config: &Config, found: &mut Vec<Diagnostic>) {
     }
     let behind =
         |leg: &Leg, ip| leg.addresses.iter().chain(&leg.routes).any(|prefix| prefix.contains(ip));
-    for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
+    let by_legs = |pool: &&Pool| {
+        let mut users = config.services.iter().filter(|service| uses(service, pool)).peekable();
+        users.peek().is_none() || !users.all(is_by_kernel)
+    };
+    for backend in config.pools.iter().filter(by_legs).flat_map(|pool| &pool.backends) {
         let ip = backend.address.ip();
         if config.legs.iter().any(|leg| behind(leg, ip)) {
             continue;

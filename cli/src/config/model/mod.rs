@@ -16,7 +16,7 @@ pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler};
 pub use service::{
     AccessLog, Alpn, Certificate, Forwarded, Listen, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Tls,
+    RouteAction, Service, SniRoute, Tls, Upstream,
 };
 
 /// Bytes of the configuration's text.

@@ -28,6 +28,8 @@ pub struct Service {
     pub tls: Option<Tls>,
     /// In mode `http`, what backends are told about clients; default append.
     pub forwarded: Forwarded,
+    /// In modes `tcp` and `http`, how backends are reached; default userspace.
+    pub upstream: Upstream,
     /// In mode `http`, where requests are written down.
     pub access_log: Option<AccessLog>,
     /// In mode `http`, what happens to a request; the first that fits.
@@ -104,6 +106,16 @@ pub enum Nat {
     Full,
     /// The destination alone; answers must come back through balun.
     Dnat,
+}
+
+/// How connections to backends are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upstream {
+    /// By user-space TCP, out through the legs.
+    #[default]
+    Userspace,
+    /// By sockets of the host, in the namespace of the process; no leg and no SNAT address is needed.
+    Kernel,
 }
 
 /// A server name and the pool of its connections.

@@ -4,7 +4,7 @@ use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
 use super::super::model::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Spanned, Tls,
+    RouteAction, Service, SniRoute, Spanned, Tls, Upstream,
 };
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
@@ -14,6 +14,8 @@ const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("tcp", Mode::Tcp), ("http
 const NATS: [(&str, Nat); 2] = [("full", Nat::Full), ("dnat", Nat::Dnat)];
 const FORWARDED: [(&str, Forwarded); 3] =
     [("append", Forwarded::Append), ("replace", Forwarded::Replace), ("hide", Forwarded::Hide)];
+const UPSTREAMS: [(&str, Upstream); 2] =
+    [("userspace", Upstream::Userspace), ("kernel", Upstream::Kernel)];
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::Http2), ("http/1.1", Alpn::Http1)];
@@ -23,14 +25,15 @@ const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODE_OF_KEY: [(&str, Mode); 7] = [
-    ("nat", Mode::Nat),
-    ("sni", Mode::Tcp),
-    ("proxy-protocol", Mode::Tcp),
-    ("tls", Mode::Http),
-    ("forwarded", Mode::Http),
-    ("access-log", Mode::Http),
-    ("route", Mode::Http),
+const MODES_OF_KEY: [(&str, &[Mode]); 8] = [
+    ("nat", &[Mode::Nat]),
+    ("upstream", &[Mode::Http, Mode::Tcp]),
+    ("sni", &[Mode::Tcp]),
+    ("proxy-protocol", &[Mode::Tcp]),
+    ("tls", &[Mode::Http]),
+    ("forwarded", &[Mode::Http]),
+    ("access-log", &[Mode::Http]),
+    ("route", &[Mode::Http]),
 ];
 
 pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
@@ -53,6 +56,8 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let tls = table.take(r, "tls").and_then(|item| tls(r, &item));
     let forwarded = table.take(r, "forwarded");
     let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
+    let upstream = table.take(r, "upstream");
+    let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
     let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
     let span = table.span.clone();
@@ -68,6 +73,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         proxy_protocol: proxy_protocol.map(|version| version.value),
         tls,
         forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
+        upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         routes: routes.unwrap_or_default(),
     })
@@ -78,11 +84,10 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
 fn keys_fit_mode(r: &mut Reader, table: &Table<'_>, mode: &Spanned<Mode>) {
     let here = mode.value.name();
     for (key, span) in table.supported_keys() {
-        let Some((_, fitting)) = MODE_OF_KEY.iter().find(|(name, _)| *name == key) else {
-            continue;
-        };
-        if *fitting != mode.value {
-            let there = fitting.name();
+        let fitting = MODES_OF_KEY.iter().find(|(name, _)| *name == key).map(|(_, modes)| *modes);
+        let Some(fitting @ [first, ..]) = fitting else { continue };
+        if !fitting.contains(&mode.value) {
+            let there = first.name();
             r.report(
                 Diagnostic::new(
                     Code::WrongMode,
