@@ -33,6 +33,11 @@ pub const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// One of the many seeds that a run's single seed stands for: number `purpose`.
+pub const fn derive(seed: u64, purpose: u64) -> u64 {
+    mix(seed ^ mix(purpose))
+}
+
 /// A 64-bit hash that is the same in every version and on every machine: FNV-1a, then [`mix`].
 ///
 /// For what must not move when a process restarts: which backend a client is sent to. Tables that an

@@ -71,6 +71,7 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error, console: &Console)
     ExitCode::CouldNot
 }
 
-fn count(n: usize, what: &str) -> String {
+/// A number and its noun.
+pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

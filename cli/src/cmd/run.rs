@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::check::unreadable;
+use super::check::{count, unreadable};
 use crate::args::RunArgs;
 use crate::config::render::{self, Source};
 use crate::config::{self, Loaded, Severity};
@@ -68,7 +68,7 @@ fn dry_run(plan: Plan, console: &Console) -> ExitCode {
 }
 
 fn refused(loaded: &Loaded, console: &Console) -> ExitCode {
-    let errors = loaded.count(Severity::Error);
-    console.talk(&format!("{}: {errors} errors, nothing was started", loaded.file));
+    let errors = count(loaded.count(Severity::Error), "error");
+    console.talk(&format!("{}: {errors}, nothing was started", loaded.file));
     ExitCode::Config
 }

@@ -1,7 +1,7 @@
 //! The demo on real TUNs in private namespaces.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,13 +49,13 @@ struct World {
 
 impl World {
     fn make(options: Options) -> Result<Self, DemoError> {
-        let client = Namespace::create().map_err(namespace)?;
+        let client = Namespace::create().map_err(|e| namespace(&e))?;
         let backends = (0..options.backends)
-            .map(|_| Namespace::create().map_err(namespace))
+            .map(|_| Namespace::create().map_err(|e| namespace(&e)))
             .collect::<Result<Vec<_>, _>>()?;
         let netns: Vec<_> = std::iter::once(&client)
             .chain(&backends)
-            .map(|namespace| Some(path_text(namespace.path())))
+            .map(|namespace| Some(path_text(&namespace.path())))
             .collect();
         let plan = topology::plan(options.backends, options.seed, &netns);
         let tuns = plan
@@ -199,10 +199,10 @@ fn hold_text(out: &mut impl Write, client: &Namespace) -> io::Result<()> {
     out.flush()
 }
 
-fn path_text(path: PathBuf) -> String {
+fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn namespace(error: NamespaceError) -> DemoError {
-    DemoError::new(error.is_environment(), &error)
+fn namespace(error: &NamespaceError) -> DemoError {
+    DemoError::new(error.is_environment(), error)
 }

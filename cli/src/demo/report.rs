@@ -61,9 +61,8 @@ impl Report {
         writeln!(out, "  errors")?;
         write!(out, "{:>5}  ", "")?;
         for _ in LABELS {
-            let names: String =
-                (0..self.options.backends).map(|i| format!("{:>7}", backend_name(i))).collect();
-            write!(out, "{names:<width$}", width = self.column())?;
+            let names = (0..self.options.backends).map(backend_name);
+            write!(out, "{:<width$}", row(names), width = self.column())?;
         }
         writeln!(out)
     }
@@ -77,14 +76,12 @@ impl Report {
         write!(out, "{:>4}s  ", self.start.elapsed().as_secs())?;
         let mut errors = 0;
         for (now, before) in now.iter().zip(&self.before) {
-            let counts: String = (0..self.options.backends)
-                .map(|i| {
-                    let name = backend_name(i);
-                    let count = |tally: &Tally| tally.by_backend.get(&name).copied().unwrap_or(0);
-                    format!("{:>7}", count(now) - count(before))
-                })
-                .collect();
-            write!(out, "{counts:<width$}", width = self.column())?;
+            let counts = (0..self.options.backends).map(|i| {
+                let name = backend_name(i);
+                let count = |tally: &Tally| tally.by_backend.get(&name).copied().unwrap_or(0);
+                count(now) - count(before)
+            });
+            write!(out, "{:<width$}", row(counts), width = self.column())?;
             errors += now.errors.len() - before.errors.len();
         }
         writeln!(out, "  {errors:>6}")?;
@@ -144,6 +141,12 @@ impl Report {
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
+}
+
+/// Cells side by side, each to the right of its column.
+fn row(cells: impl Iterator<Item = impl fmt::Display>) -> String {
+    let cells: Vec<_> = cells.map(|cell| format!("{cell:>7}")).collect();
+    cells.concat()
 }
 
 struct PacketLine<'a>(&'a Stats);

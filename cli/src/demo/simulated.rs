@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nat::rng::mix;
+use nat::rng::derive;
 
 use super::options::Options;
 use super::report::{Outcome, Report};
@@ -26,13 +26,13 @@ async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoErr
     let plan = topology::plan(backends, seed, &[]);
     let (balancer, _) = plan.assemble().map_err(|e| DemoError::Failed(e.to_string()))?;
 
-    let mut hosts = vec![Host::client(CLIENT.into(), mix(seed ^ 20))];
+    let mut hosts = vec![Host::client(CLIENT.into(), derive(seed, 20))];
     for i in 0..backends {
-        let seed = mix(seed ^ (30 + u64::from(i)));
+        let seed = derive(seed, 30 + u64::from(i));
         hosts.push(Host::web(backend_address(i).into(), &backend_name(i), seed));
     }
     let wire = Impairment { delay: Duration::from_micros(100), ..Impairment::default() };
-    let links = (0..=u64::from(backends)).map(|i| Link::new(wire, mix(seed ^ (60 + i)))).collect();
+    let links = (0..=u64::from(backends)).map(|i| Link::new(wire, derive(seed, 60 + i))).collect();
 
     let mut report = Report::start(options);
     for (client, tally) in clients().into_iter().zip(&report.tallies) {

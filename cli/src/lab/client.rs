@@ -115,7 +115,7 @@ async fn ask<D: Dial>(
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    if connection.as_ref().is_none_or(|sender| sender.is_closed()) {
+    if connection.as_ref().is_none_or(SendRequest::is_closed) {
         let stream = dial.dial(plan.to).await.map_err(|e| format!("connect: {e}"))?;
         let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(|e| text(&e))?;
         tokio::task::spawn_local(async move {

@@ -14,7 +14,7 @@ use l7::divert::{Acceptor, Proxy};
 use l7::orderly::Orderly;
 use l7::upstream::Connect;
 use l7::{Service, SpliceService, serve, splice, tls};
-use nat::rng::mix;
+use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
 use netstack::dev::netns::NamespaceError;
 use netstack::dev::{Namespace, Tun, TunConfig, TunError};
@@ -136,7 +136,7 @@ impl Plan {
     pub fn assemble(self) -> Result<(Balancer<Proxy>, AllStats), ConfigError> {
         let mtu = self.legs.iter().map(|leg| leg.tun.mtu).min().unwrap_or(1500);
         let seed = self.engine.seed;
-        let mut endpoint = EndpointConfig::new([mix(seed ^ 6), mix(seed ^ 7)]);
+        let mut endpoint = EndpointConfig::new([derive(seed, 6), derive(seed, 7)]);
         endpoint.mtu = mtu;
         endpoint.receive_buffer = BUFFER;
         endpoint.send_buffer = BUFFER;
@@ -154,7 +154,7 @@ impl Plan {
                 acceptors.push(None);
                 continue;
             };
-            let pool = Pool::new(pool.clone(), mix(seed ^ (200 + u64::from(id))));
+            let pool = Pool::new(pool.clone(), derive(seed, 200 + u64::from(id)));
             let balance = Rc::new(PoolBalance::new(pool, stack.clone()));
             let (acceptor, read) = match application.upstream {
                 Upstream::Userspace => {

@@ -28,7 +28,7 @@ use crate::flow::{Direction, FlowId, FlowTable, Kind};
 use crate::icmp::ErrorBudget;
 use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH};
 use crate::rewrite;
-use crate::rng::{Rng, mix};
+use crate::rng::{Rng, derive};
 use crate::route::Routes;
 use crate::service::Services;
 use crate::snat::SnatPool;
@@ -76,7 +76,7 @@ impl Engine {
     /// [`ConfigError`] if the configuration contradicts itself.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        let seed = |n: u64| mix(config.seed ^ mix(n));
+        let seed = |purpose: u64| derive(config.seed, purpose);
         let legs: Vec<Vec<Prefix>> = config.legs.iter().map(|l| l.prefixes.clone()).collect();
         let own = OwnAddresses::new(&config);
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
