@@ -172,7 +172,8 @@ impl Bed {
     /// If there is not exactly one.
     pub fn flow(&self) -> &Flow {
         assert_eq!(self.engine.flows().len(), 1);
-        self.engine.flows().iter().next().map(|(_, flow)| flow).unwrap_or_else(|| unreachable!())
+        let only = self.engine.flows().iter().next();
+        only.map_or_else(|| unreachable!("counted above"), |(_, flow)| flow)
     }
 
     fn check_counters(&self, before: &Stats, verdict: Verdict) {

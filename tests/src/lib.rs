@@ -8,6 +8,8 @@ pub mod bench;
 pub mod builder;
 pub mod http;
 pub mod ledger;
+pub mod mutate;
+pub mod netns;
 pub mod pattern;
 pub mod topology;
 pub mod transfer;

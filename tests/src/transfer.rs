@@ -34,11 +34,13 @@ pub struct Job {
     pub order: Order,
 }
 
-const HEADER: usize = 25;
+/// Bytes that a client opens with.
+pub const HEADER: usize = 25;
 const PIECE: usize = 16 << 10;
 
 impl Job {
-    fn encode(self) -> [u8; HEADER] {
+    /// What a client opens with.
+    pub fn header(self) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         for (at, value) in [(0, self.upload), (8, self.download), (16, self.salt)] {
             header[at..at + 8].copy_from_slice(&value.to_be_bytes());
@@ -105,7 +107,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S) -> io::Result<u64> {
 /// As [`serve`].
 pub async fn run<S: AsyncRead + AsyncWrite>(stream: S, job: Job) -> io::Result<()> {
     let (mut reader, mut writer) = split(stream);
-    writer.write_all(&job.encode()).await?;
+    writer.write_all(&job.header()).await?;
     match job.order {
         Order::Duplex => {
             tokio::try_join!(send(&mut writer, job.up()), receive(&mut reader, job.down()))?;
@@ -127,7 +129,7 @@ pub async fn run<S: AsyncRead + AsyncWrite>(stream: S, job: Job) -> io::Result<(
 /// # Errors
 /// What the stream says.
 pub async fn begin<S: AsyncWrite + Unpin>(stream: &mut S, job: Job, part: usize) -> io::Result<()> {
-    stream.write_all(&job.encode()).await?;
+    stream.write_all(&job.header()).await?;
     stream.write_all(&Pattern::bytes(job.salt, part)).await
 }
 

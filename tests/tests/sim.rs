@@ -52,13 +52,13 @@ fn jobs(seed: u64, sizes: std::ops::Range<u64>) -> impl Iterator<Item = Job> {
     })
 }
 
-/// Three clients at once, each with 100 to 400 KB each way.
+/// Three clients at once, each with 100 KB to 1 MB each way.
 fn transfers_survive(mode: Mode, family: Family) {
     for (name, impairment) in impairments() {
-        for seed in seeds(2) {
+        for seed in seeds(4) {
             let scenario = Scenario { impairment, ..Scenario::new(seed, family) };
             simulate(scenario, &format!("{mode:?} over {name}"), async |bench| {
-                let running = jobs(seed, 100_000..400_000)
+                let running = jobs(seed, 100_000..1_000_000)
                     .take(3)
                     .map(|job| bench.start(mode, job))
                     .collect();

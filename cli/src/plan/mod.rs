@@ -170,8 +170,9 @@ impl Plan {
     }
 }
 
-/// Bytes of each connection's buffers, each way: what one large transfer needs to keep a fast leg busy.
-const BUFFER: usize = 256 << 10;
+/// Bytes of each connection's buffers, each way: more would be mapped and unmapped by the allocator for
+/// every connection, which costs more than the connection.
+const BUFFER: usize = 64 << 10;
 
 fn accept<C: Connect>(
     connect: C,
