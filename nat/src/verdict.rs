@@ -81,7 +81,6 @@ drop_reasons! {
     NoBackend = "no-backend": "The service's pool has no backend that can take it.";
     NoPort = "no-port": "Every port of the SNAT pool toward this backend is taken.";
     FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
-    BackendRefused = "backend-refused": "The backend refused or is unreachable, and no other could be tried.";
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
     IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong.";
     IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";

@@ -1,0 +1,148 @@
+//! Every drop reason is reached, and by what its name says.
+
+use nat::{DropReason, Verdict};
+use netstack::Packet;
+use netstack::packet::{Checksum, Gso, GsoKind, Offload, VnetError};
+use netstack::wire::text;
+use tests::bed::{Bed, config};
+
+const SYN: &str = "tcp 10.1.0.5:40000 > 10.99.0.1:80 S";
+const SYN_V6: &str = "tcp [fd01::5]:40000 > [fd99::1]:80 S";
+
+fn packet(line: &str) -> Packet {
+    text::packet(line).unwrap_or_else(|e| panic!("{}", e.underline(line)))
+}
+
+/// `line`'s packet with one byte changed.
+fn with(line: &str, at: usize, value: u8) -> Packet {
+    let mut packet = packet(line);
+    packet.data_mut()[at] = value;
+    packet
+}
+
+/// `line`'s packet cut short.
+fn cut(line: &str, len: usize) -> Packet {
+    let mut packet = packet(line);
+    packet.set_len(len);
+    packet
+}
+
+/// A packet for each reason that one packet alone can reach.
+fn alone(reason: DropReason) -> Option<Packet> {
+    let offloaded = |line, checksum, gso| {
+        let mut packet = packet(line);
+        packet.offload = Offload { checksum, gso };
+        packet
+    };
+    Some(match reason {
+        DropReason::IpVersion => with(SYN, 0, 0x55),
+        DropReason::Truncated => cut(SYN, 19),
+        DropReason::IpHeaderLength => with(SYN, 0, 0x44),
+        DropReason::IpTotalLength => with(SYN, 3, 41),
+        DropReason::IpChecksum => with(SYN, 8, 1),
+        // Hop-by-hop options of 2,048 bytes in a packet of 60.
+        DropReason::ExtensionHeader => {
+            let mut packet = with(SYN_V6, 6, 0);
+            packet.data_mut()[41] = 255;
+            packet
+        }
+        DropReason::MappedAddress => {
+            let mut packet = packet(SYN_V6);
+            packet.data_mut()[8..20].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]);
+            packet
+        }
+        DropReason::TcpHeader => with(SYN, 32, 0x40),
+        DropReason::UdpLength => packet("udp 10.1.0.5:1 > 10.99.0.1:53 len=4 udplen=11"),
+        DropReason::IcmpLength => packet("ip 10.1.0.5 > 10.99.0.1 proto=1 len=7"),
+        DropReason::ChecksumOffload => {
+            offloaded(SYN, Checksum::Partial { start: 20, offset: 6 }, None)
+        }
+        DropReason::GsoKind => {
+            let gso = Gso { kind: GsoKind::TcpV6, size: 1400, header_len: 60, ecn: false };
+            offloaded(SYN, Checksum::Partial { start: 20, offset: 16 }, Some(gso))
+        }
+        DropReason::Martian => packet("udp 127.0.0.1:1 > 10.99.0.1:53"),
+        DropReason::Multicast => packet("udp 10.1.0.5:1 > 224.0.0.1:53"),
+        DropReason::Fragment => packet("udp 10.1.0.5 > 10.99.0.1 frag=1480 ipid=7 len=20"),
+        DropReason::TtlExceeded => packet("udp 10.1.0.5:1 > 10.99.0.1:53 ttl=1"),
+        DropReason::NoService => packet("tcp 10.1.0.5:1 > 10.99.0.1:99 S"),
+        DropReason::NoFlow => packet("tcp 10.1.0.5:1 > 10.99.0.1:80 . ack=1"),
+        DropReason::NoRoute => packet("udp 10.1.0.5:1 > 192.0.2.1:53"),
+        DropReason::ProtocolUnsupported => packet("ip 10.1.0.5 > 10.99.0.1 proto=47 len=8"),
+        DropReason::IcmpChecksum => packet(
+            "icmp 10.2.0.1 > 10.99.0.250 unreachable code=port \
+             about=(udp 10.99.0.250:1 > 10.2.0.11:53) csum=bad",
+        ),
+        DropReason::IcmpNoFlow => packet(
+            "icmp 10.2.0.1 > 10.99.0.250 unreachable code=port \
+             about=(udp 10.99.0.250:1 > 10.2.0.11:53)",
+        ),
+        DropReason::NoBackend
+        | DropReason::NoPort
+        | DropReason::FlowTableFull
+        | DropReason::IcmpUnused
+        | DropReason::RateLimited => return None,
+    })
+}
+
+/// What reaches a reason that needs more than one packet.
+fn together(reason: DropReason) -> Verdict {
+    let mut config = config();
+    let udp = |n: u16| format!("udp 10.1.0.5:{n} > 10.99.0.1:53");
+    match reason {
+        DropReason::NoBackend => {
+            config.pools[0].backends.clear();
+            Bed::new(config).send(0, &udp(1)).verdict
+        }
+        DropReason::NoPort => {
+            config.snat.ports = (5_000, 5_000);
+            let mut bed = Bed::new(config);
+            (1..=3).map(|n| bed.send(0, &udp(n)).verdict).last().expect("three packets")
+        }
+        DropReason::FlowTableFull => {
+            config.limits.flows = 0;
+            Bed::new(config).send(0, &udp(1)).verdict
+        }
+        DropReason::IcmpUnused => {
+            let mut bed = Bed::new(config);
+            let _ = bed.send(0, "tcp 10.1.0.5:1 > 10.99.0.2:80 S");
+            let about = "about=(tcp 10.99.0.2:80 > 10.1.0.5:1 S.)";
+            bed.send(0, &format!("icmp 10.1.0.1 > 10.99.0.2 unreachable code=host {about}")).verdict
+        }
+        DropReason::RateLimited => {
+            let mut bed = Bed::new(config);
+            let refused = "udp 10.1.0.5:1 > 10.99.0.1:99";
+            (0..=nat::limits::ERRORS_BURST)
+                .map(|_| bed.send(0, refused).verdict)
+                .last()
+                .expect("more than none")
+        }
+        other => panic!("{other}: one packet is enough"),
+    }
+}
+
+#[test]
+fn every_reason_is_reached() {
+    for &reason in DropReason::ALL {
+        let verdict = match alone(reason) {
+            Some(packet) => Bed::new(config()).send_packet(0, packet).verdict,
+            None => together(reason),
+        };
+        let reached = [Verdict::Drop(reason), Verdict::Reject(reason)].contains(&verdict);
+        assert!(reached, "{reason}: {verdict:?}");
+    }
+}
+
+#[test]
+fn what_a_device_cannot_hand_over_whole_has_a_reason_too() {
+    for (error, reason) in [
+        (VnetError::Truncated, DropReason::Truncated),
+        (VnetError::ChecksumBeyondEnd, DropReason::ChecksumOffload),
+        (VnetError::UnknownGso, DropReason::GsoKind),
+        (VnetError::ZeroGsoSize, DropReason::GsoKind),
+    ] {
+        let mut bed = Bed::new(config());
+        bed.engine.count_drop(error.into());
+        assert_eq!(bed.engine.stats().dropped(reason), 1);
+    }
+}
