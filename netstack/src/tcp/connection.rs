@@ -7,12 +7,13 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
 
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
-use super::sequence::Sequence;
+use super::sequence::{Sequence, before};
 use super::timers::Armed;
 use super::wire::{self, Link};
 use super::{clock, isn, mss};
 use crate::packet::Packet;
 use crate::time::Instant;
+use crate::wire::fields::tcp_field;
 use crate::wire::{Tcp, TcpFlags, Tuple};
 
 /// Names a connection of an [`Endpoint`](super::Endpoint). Never names another one later (not before
@@ -192,9 +193,15 @@ impl Connection {
         if tcp.flags().contains(TcpFlags::RST) {
             return;
         }
+        // After a timeout smoltcp sends from the oldest byte on, and acknowledges from there too. A
+        // segment so old is ignored whole, with its acknowledgment, by a peer like smoltcp: two such
+        // peers would never hear each other again. RFC 9293 section 3.10.7.4: <SEQ=SND.NXT>.
+        let rewound = tcp.sequence_len() == 0 && before(tcp.seq(), self.sequence.snd_nxt);
         self.sequence.sent(&tcp, if syn { mss::read(&tcp) } else { mss::SynOptions::default() });
         if syn {
             mss::rewrite(segment, mss::of_mtu(mtu, family));
+        } else if rewound {
+            segment[tcp_field::SEQ].copy_from_slice(&self.sequence.snd_nxt.to_be_bytes());
         }
     }
 
