@@ -102,13 +102,14 @@ impl Engine {
     pub fn handle_packet(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
         self.stats.packets += 1;
         self.stats.bytes += packet.len() as u64;
-        let verdict = match Headers::parse(packet) {
+        let parsed = Headers::parse(packet);
+        let verdict = match &parsed {
             Ok(headers) => {
                 // What lies behind the packet's own length is nobody's, and must not be summed up.
                 packet.set_len(headers.total_len());
-                self.classify(now, packet, &headers)
+                self.classify(now, packet, headers)
             }
-            Err(malformed) => Verdict::Drop(malformed.into()),
+            Err(malformed) => Verdict::Drop((*malformed).into()),
         };
         self.stats.count(verdict);
         verdict

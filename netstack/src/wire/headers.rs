@@ -143,28 +143,28 @@ impl Headers {
     ///
     /// # Errors
     /// The first [`Malformed`] found, outermost header first.
+    #[inline]
     pub fn parse(packet: &Packet) -> Result<Self, Malformed> {
-        let headers = Self::parse_bytes(packet.data(), packet.offload.gso.is_some())?;
-        headers.check_offload(packet)?;
-        Ok(headers)
+        // Looked at where it lies: moving it costs more than all the checks.
+        let parsed = Self::parse_bytes(packet.data(), packet.offload.gso.is_some());
+        if let Ok(headers) = &parsed {
+            headers.check_offload(packet)?;
+        }
+        parsed
     }
 
     /// [`parse`](Self::parse) of bare bytes with a complete checksum.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
+    #[inline]
     pub fn parse_bytes(data: &[u8], gso: bool) -> Result<Self, Malformed> {
-        let mut headers = match data.first().map(|b| b >> 4) {
-            None => return Err(Malformed::Truncated),
-            Some(4) => Self::parse_v4(data)?,
-            Some(6) => Self::parse_v6(data)?,
-            Some(_) => return Err(Malformed::IpVersion),
-        };
-        if headers.transport != Transport::Fragment {
-            headers.transport =
-                headers.parse_transport(&data[headers.l4()..headers.total_len()], gso)?;
+        match data.first().map(|b| b >> 4) {
+            None => Err(Malformed::Truncated),
+            Some(4) => Self::parse_v4(data, gso),
+            Some(6) => Self::parse_v6(data, gso),
+            Some(_) => Err(Malformed::IpVersion),
         }
-        Ok(headers)
     }
 
     /// Offset of the transport header.
@@ -188,7 +188,8 @@ impl Headers {
         Some(Tuple { protocol, src: self.src, dst: self.dst, src_port, dst_port })
     }
 
-    fn parse_v4(data: &[u8]) -> Result<Self, Malformed> {
+    #[inline]
+    fn parse_v4(data: &[u8], gso: bool) -> Result<Self, Malformed> {
         use etherparse::err::ipv4::HeaderSliceError;
         let header = Ipv4HeaderSlice::from_slice(data).map_err(|e| match e {
             HeaderSliceError::Len(_) if data.len() < V4_HEADER => Malformed::Truncated,
@@ -198,23 +199,28 @@ impl Headers {
         if !(l4..=data.len()).contains(&total_len) {
             return Err(Malformed::IpTotalLength);
         }
-        if checksum::sum(header.slice()) != 0xffff {
+        if checksum::header_sum(header.slice()) != 0xffff {
             return Err(Malformed::IpChecksum);
         }
-        let fragment = header.is_fragmenting_payload();
+        let protocol = header.protocol().0;
+        let transport = if header.is_fragmenting_payload() {
+            Transport::Fragment
+        } else {
+            transport(Family::V4, protocol, &data[l4..total_len], gso)?
+        };
         Ok(Self {
             family: Family::V4,
-            protocol: header.protocol().0,
+            protocol,
             ttl: header.ttl(),
             src: Address::from_v4(header.source()),
             dst: Address::from_v4(header.destination()),
-            transport: if fragment { Transport::Fragment } else { Transport::Other },
+            transport,
             l4: l4 as u16,
             total_len: total_len as u32,
         })
     }
 
-    fn parse_v6(data: &[u8]) -> Result<Self, Malformed> {
+    fn parse_v6(data: &[u8], gso: bool) -> Result<Self, Malformed> {
         use etherparse::err::ipv6::HeaderSliceError;
         let header = Ipv6HeaderSlice::from_slice(data).map_err(|e| match e {
             HeaderSliceError::Len(_) => Malformed::Truncated,
@@ -232,42 +238,25 @@ impl Headers {
             return Err(Malformed::MappedAddress);
         }
         let chain = Chain::walk(header.next_header().0, &data[V6_HEADER..total_len])?;
+        let l4 = V6_HEADER + chain.len;
+        let transport = if chain.fragment {
+            Transport::Fragment
+        } else {
+            transport(Family::V6, chain.protocol, &data[l4..total_len], gso)?
+        };
         Ok(Self {
             family: Family::V6,
             protocol: chain.protocol,
             ttl: header.hop_limit(),
             src,
             dst,
-            transport: if chain.fragment { Transport::Fragment } else { Transport::Other },
-            l4: (V6_HEADER + chain.len) as u16,
+            transport,
+            l4: l4 as u16,
             total_len: total_len as u32,
         })
     }
 
-    fn parse_transport(&self, segment: &[u8], gso: bool) -> Result<Transport, Malformed> {
-        match (self.protocol, self.family) {
-            (TCP, _) => {
-                let tcp = Tcp::new_checked(segment).ok_or(Malformed::TcpHeader)?;
-                let (src_port, dst_port) = (tcp.src_port(), tcp.dst_port());
-                Ok(Transport::Tcp { src_port, dst_port, flags: tcp.flags() })
-            }
-            (UDP, _) => {
-                let udp = Udp::new_checked(segment).ok_or(Malformed::UdpLength)?;
-                let length = usize::from(udp.length());
-                // A super-packet of datagrams carries the length of all or of one, by kernel.
-                if !gso && length != segment.len() || length < udp_field::LEN {
-                    return Err(Malformed::UdpLength);
-                }
-                Ok(Transport::Udp { src_port: udp.src_port(), dst_port: udp.dst_port() })
-            }
-            (ICMPV4, Family::V4) | (ICMPV6, Family::V6) => {
-                let icmp = Icmp::new_checked(segment).ok_or(Malformed::IcmpLength)?;
-                Ok(classify_icmp(self.family, &icmp))
-            }
-            _ => Ok(Transport::Other),
-        }
-    }
-
+    #[inline]
     fn check_offload(&self, packet: &Packet) -> Result<(), Malformed> {
         if let Checksum::Partial { start, offset } = packet.offload.checksum {
             let field = match self.transport {
@@ -291,6 +280,37 @@ impl Headers {
             GsoKind::Udp => self.protocol == UDP,
         };
         if fits && self.transport != Transport::Fragment { Ok(()) } else { Err(Malformed::GsoKind) }
+    }
+}
+
+/// Checks a transport header.
+#[inline]
+fn transport(
+    family: Family,
+    protocol: u8,
+    segment: &[u8],
+    gso: bool,
+) -> Result<Transport, Malformed> {
+    match (protocol, family) {
+        (TCP, _) => {
+            let tcp = Tcp::new_checked(segment).ok_or(Malformed::TcpHeader)?;
+            let (src_port, dst_port) = (tcp.src_port(), tcp.dst_port());
+            Ok(Transport::Tcp { src_port, dst_port, flags: tcp.flags() })
+        }
+        (UDP, _) => {
+            let udp = Udp::new_checked(segment).ok_or(Malformed::UdpLength)?;
+            let length = usize::from(udp.length());
+            // A super-packet of datagrams carries the length of all or of one, by kernel.
+            if !gso && length != segment.len() || length < udp_field::LEN {
+                return Err(Malformed::UdpLength);
+            }
+            Ok(Transport::Udp { src_port: udp.src_port(), dst_port: udp.dst_port() })
+        }
+        (ICMPV4, Family::V4) | (ICMPV6, Family::V6) => {
+            let icmp = Icmp::new_checked(segment).ok_or(Malformed::IcmpLength)?;
+            Ok(classify_icmp(family, &icmp))
+        }
+        _ => Ok(Transport::Other),
     }
 }
 
