@@ -235,6 +235,7 @@ impl Endpoint {
             return outcome.of_writing();
         }
         match connection.state() {
+            _ if connection.fin_pending => return Err(StreamError::WriteClosed),
             State::Established | State::CloseWait => {}
             State::SynSent | State::SynReceived => return Err(StreamError::WouldBlock),
             _ => return Err(StreamError::WriteClosed),
@@ -266,9 +267,7 @@ impl Endpoint {
             (None, _) => return Ok(()),
         }
         connection.waiting_since = None;
-        if let Some(socket) = connection.socket_mut() {
-            socket.close();
-        }
+        connection.close_sending();
         self.mark_dirty(id.index as usize);
         Ok(())
     }
@@ -286,9 +285,7 @@ impl Endpoint {
         }
         connection.owner = Owner::Nobody;
         connection.waiting_since = None;
-        if let Some(socket) = connection.socket_mut() {
-            socket.close();
-        }
+        connection.close_sending();
         self.mark_dirty(id.index as usize);
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Connection {
     /// It counts as half-open.
     pub(super) half_open: bool,
     pub(super) armed: Armed,
+    /// The application is done writing, and the socket will hear of it when all has been acknowledged.
+    pub(super) fin_pending: bool,
     /// When an acknowledgment is sent if nothing takes it along before.
     pub(super) ack_due: Option<Instant>,
     /// Since when the peer has owed us something; nothing means since the next drain.
@@ -90,6 +92,7 @@ impl Connection {
             outcome: None,
             dirty: false,
             half_open: false,
+            fin_pending: false,
             armed: Armed::NONE,
             ack_due: None,
             waiting_since: Some(now),
@@ -193,6 +196,11 @@ impl Connection {
         if tcp.flags().contains(TcpFlags::RST) {
             return;
         }
+        if !syn {
+            let window = self.sequence.lasting_window(tcp.window());
+            segment[tcp_field::WINDOW].copy_from_slice(&window.to_be_bytes());
+        }
+        let Some(tcp) = Tcp::new_checked(&*segment) else { return };
         // After a timeout smoltcp sends from the oldest byte on, and acknowledges from there too. A
         // segment so old is ignored whole, with its acknowledgment, by a peer like smoltcp: two such
         // peers would never hear each other again. RFC 9293 section 3.10.7.4: <SEQ=SND.NXT>.
@@ -244,6 +252,20 @@ impl Connection {
     pub(super) fn awaits_acknowledgment(&self) -> bool {
         let fin = matches!(self.state(), State::FinWait1 | State::Closing | State::LastAck);
         fin || self.send_queue() > 0
+    }
+
+    /// Sends a FIN behind what has been written.
+    ///
+    /// In CLOSE-WAIT only once that has been acknowledged: in LAST-ACK smoltcp answers every
+    /// acknowledgment that acknowledges nothing with a challenge and looks no further, so it would
+    /// never learn that the peer's window has opened again.
+    pub(super) fn close_sending(&mut self) {
+        self.fin_pending = self.state() == State::CloseWait && self.send_queue() > 0;
+        if !self.fin_pending
+            && let Some(socket) = self.socket_mut()
+        {
+            socket.close();
+        }
     }
 
     /// True if the application has read so much that the peer should hear of it.

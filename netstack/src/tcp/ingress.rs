@@ -148,6 +148,10 @@ impl Endpoint {
         }
         let (state, send_queue) = (connection.state(), connection.send_queue());
         self.deliver(index, segment);
+        let connection = &mut self.connections[index];
+        if connection.fin_pending && connection.send_queue() == 0 {
+            connection.close_sending();
+        }
         self.delivered(index, segment, state, send_queue);
         TcpVerdict::Taken
     }

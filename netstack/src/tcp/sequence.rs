@@ -83,6 +83,15 @@ impl Sequence {
         self.consumed = self.consumed.wrapping_add(len as u32);
     }
 
+    /// The window field to send where smoltcp wrote `window`: one unit less if windows are scaled.
+    ///
+    /// smoltcp rounds its free space down to units, so that bytes which are no whole unit move the
+    /// right edge back, and what a sender has there by then is dropped. RFC 9293 section 3.8.6: a
+    /// window should not shrink. One unit in reserve is always enough.
+    pub(super) const fn lasting_window(&self, window: u16) -> u16 {
+        window.saturating_sub((self.shift > 0) as u16)
+    }
+
     /// The next sequence number that we expect, with `queued` received bytes not read yet.
     pub(super) fn rcv_nxt(&self, state: State, queued: usize) -> u32 {
         let fin = match state {
