@@ -237,27 +237,35 @@ impl Endpoint {
     fn deliver(&mut self, index: usize, segment: &Segment<'_>) {
         let connection = &mut self.connections[index];
         let (tcp, flags) = (&segment.tcp, segment.tcp.flags());
+        let syn = flags.contains(TcpFlags::SYN);
+        let family = segment.tuple.dst.family();
+        if syn && connection.expects(tcp) {
+            let options = mss::read(tcp);
+            connection.sequence.peer_syn(tcp.seq(), options);
+            connection.mss = mss::effective(options.mss, self.config.mtu, family);
+        }
+        let overtaken = !syn && is_overtaken(connection, tcp);
+        let crossing = flags.contains(TcpFlags::FIN) && crosses_window(connection, tcp);
         let mut data = segment.data;
-        if flags.contains(TcpFlags::SYN) {
-            let family = segment.tuple.dst.family();
-            if connection.expects(tcp) {
-                let options = mss::read(tcp);
-                connection.sequence.peer_syn(tcp.seq(), options);
-                connection.mss = mss::effective(options.mss, self.config.mtu, family);
-            }
-            self.rewritten.clear();
-            self.rewritten.extend_from_slice(data);
-            mss::rewrite(&mut self.rewritten[segment.start..], mss::of_socket(family));
-            data = &self.rewritten;
-        } else if is_overtaken(connection, tcp) {
-            // smoltcp ignores a segment whole, data included, if its acknowledgment is older than one
-            // that overtook it. Give it the latest one, as it adds nothing.
+        if syn || overtaken || crossing {
             self.rewritten.clear();
             self.rewritten.extend_from_slice(data);
             let header = &mut self.rewritten[segment.start..];
-            let sequence = &connection.sequence;
-            header[tcp_field::ACK].copy_from_slice(&sequence.snd_una.to_be_bytes());
-            header[tcp_field::WINDOW].copy_from_slice(&sequence.peer_window.to_be_bytes());
+            if syn {
+                mss::rewrite(header, mss::of_socket(family));
+            }
+            if overtaken {
+                // smoltcp ignores a segment whole, data included, if its acknowledgment is older than
+                // one that overtook it. Give it the latest one, as it adds nothing.
+                let sequence = &connection.sequence;
+                header[tcp_field::ACK].copy_from_slice(&sequence.snd_una.to_be_bytes());
+                header[tcp_field::WINDOW].copy_from_slice(&sequence.peer_window.to_be_bytes());
+            }
+            if crossing {
+                // smoltcp cuts off what lies beyond the window and believes the FIN behind it all the
+                // same: the stream would end early, and look whole. The peer sends both again.
+                header[tcp_field::FLAGS] &= !TcpFlags::FIN.0;
+            }
             data = &self.rewritten;
         }
         if flags.contains(TcpFlags::ACK) {
@@ -378,6 +386,13 @@ fn repeats_before_fin(connection: &Connection, tcp: &Tcp<&[u8]>) -> bool {
         && tcp.payload().is_empty()
         && tcp.ack() == sequence.snd_una
         && tcp.window() == sequence.peer_window
+}
+
+/// True if a segment carries data beyond the window that the peer was told of.
+fn crosses_window(connection: &Connection, tcp: &Tcp<&[u8]>) -> bool {
+    let end = tcp.seq().wrapping_add(tcp.payload().len() as u32);
+    let synchronized = !matches!(connection.state(), State::Listen | State::SynSent);
+    synchronized && before(connection.sequence.edge(), end)
 }
 
 /// True for a data segment whose acknowledgment is older than the latest, by no more than what can

@@ -83,6 +83,11 @@ impl Sequence {
         self.consumed = self.consumed.wrapping_add(len as u32);
     }
 
+    /// The right edge of the window that the peer was last told of.
+    pub(super) const fn edge(&self) -> u32 {
+        self.edge
+    }
+
     /// The window field to send where smoltcp wrote `window`: one unit less if windows are scaled.
     ///
     /// smoltcp rounds its free space down to units, so that bytes which are no whole unit move the
