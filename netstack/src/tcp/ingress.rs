@@ -376,16 +376,14 @@ pub(super) fn is_possible(tuple: &Tuple) -> bool {
 ///
 /// smoltcp counts such as signs of loss, and on the third it forgets the timer that would send the FIN
 /// again, to retransmit data at once; there is none, and the FIN would never be sent again. It tells
-/// nothing else, so the timer does its work.
+/// nothing else, not even by its window, which a FIN does not need; so the timer does its work.
 fn repeats_before_fin(connection: &Connection, tcp: &Tcp<&[u8]>) -> bool {
     let kind = tcp.flags() & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK);
-    let sequence = &connection.sequence;
     matches!(connection.state(), State::FinWait1 | State::Closing | State::LastAck)
         && connection.send_queue() == 0
         && kind == TcpFlags::ACK
         && tcp.payload().is_empty()
-        && tcp.ack() == sequence.snd_una
-        && tcp.window() == sequence.peer_window
+        && tcp.ack() == connection.sequence.snd_una
 }
 
 /// True if a segment carries data beyond the window that the peer was told of.
