@@ -7,6 +7,7 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
 
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
+use super::rescue::Silence;
 use super::sequence::{Sequence, before};
 use super::timers::Armed;
 use super::wire::{self, Link};
@@ -70,6 +71,7 @@ pub(super) struct Connection {
     /// Since when the peer has owed us something; nothing means since the next drain.
     pub(super) waiting_since: Option<Instant>,
     pub(super) sequence: Sequence,
+    pub(super) silence: Silence,
     /// Payload bytes of the longest segment to send.
     pub(super) mss: u16,
     socket: Option<OneSocket>,
@@ -97,6 +99,7 @@ impl Connection {
             ack_due: None,
             waiting_since: Some(now),
             sequence: Sequence::default(),
+            silence: Silence::default(),
             mss: mss::effective(None, config.mtu, tuple.dst.family()),
             socket: Some(OneSocket::new(config, now, isn, scratch)),
         }
@@ -217,8 +220,10 @@ impl Connection {
     pub(super) fn deadline(&mut self, now: Instant, config: &EndpointConfig) -> Instant {
         let give_up = self.give_up_at(config);
         // While an acknowledgment waits, smoltcp would say "now".
-        let Some(next) = self.ack_due.or_else(|| self.poll_at(now)) else { return give_up };
-        next.min(give_up)
+        let next = self.ack_due.or_else(|| self.poll_at(now));
+        let silent = next.is_none() && self.outcome.is_none() && self.send_queue() > 0;
+        let spoken_to = self.silence.deadline(now, silent);
+        next.or(spoken_to).map_or(give_up, |next| next.min(give_up))
     }
 
     /// True if the socket, or a waiting acknowledgment, wants to be polled for egress.

@@ -302,6 +302,8 @@ impl Endpoint {
             self.finish(index, Outcome::TimedOut);
         } else if connection.is_due(now) {
             self.mark_dirty(index);
+        } else if connection.silence.is_due(now) {
+            self.break_silence(index);
         } else {
             self.arm(index);
         }

@@ -8,6 +8,7 @@ use super::endpoint::{Endpoint, Entry};
 use super::limits::ACK_DELAY;
 use super::mss;
 use super::reply::{Bare, Reply};
+use super::rescue;
 use super::sequence::before;
 use super::time_wait::Meaning;
 use crate::packet::Packet;
@@ -147,6 +148,9 @@ impl Endpoint {
             return TcpVerdict::Taken;
         }
         let (state, send_queue) = (connection.state(), connection.send_queue());
+        if rescue::is_unheard(connection, &segment.tcp) {
+            self.tell(index, segment.tcp.ack(), segment.tcp.window());
+        }
         self.deliver(index, segment);
         let connection = &mut self.connections[index];
         if connection.fin_pending && connection.send_queue() == 0 {
@@ -298,6 +302,9 @@ impl Endpoint {
             }
             State::TimeWait => return self.enter_time_wait(index),
             _ => {}
+        }
+        if connection.send_queue() < send_queue {
+            connection.silence.broken();
         }
         let progress = connection.send_queue() < send_queue || connection.owner != Owner::Nobody;
         if changed || (progress && connection.awaits_acknowledgment()) {

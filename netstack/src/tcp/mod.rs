@@ -40,6 +40,9 @@
 //! **Initial sequence numbers** follow RFC 6528 (`isn`). smoltcp draws its own from a generator that
 //! can be inverted, so each interface gets the seed that makes it draw ours.
 //!
+//! **Rescue** (`rescue`). smoltcp can overhear an acknowledgment and lose a timer; either would leave a
+//! connection waiting for ever.
+//!
 //! **Time** inside smoltcp runs five times as fast (`clock`): its least retransmission timeout of one
 //! second becomes 200 ms. Every duration that smoltcp sees passes through that one file.
 //!
@@ -71,6 +74,7 @@ pub mod limits;
 mod mss;
 mod ports;
 mod reply;
+mod rescue;
 mod sequence;
 mod stats;
 #[cfg(feature = "stream")]
