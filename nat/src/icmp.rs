@@ -74,7 +74,7 @@ pub fn echo_reply(packet: &mut Packet, headers: &Headers) {
 
 /// Turns a packet into an ICMP error about it, sent from `source` to its sender.
 ///
-/// The caller has made sure that an error may be sent ([`deserves_error`]).
+/// The caller has made sure that there may be one: see `Engine::reject`.
 pub fn error(packet: &mut Packet, headers: &Headers, source: Address, error: IcmpError) {
     let (header_len, protocol, most) = match headers.family {
         Family::V4 => (20, ICMPV4, MAX_V4_ERROR),

@@ -11,6 +11,8 @@ use nat::{
 use netstack::wire::{Address, Headers, Protocol, checksum, text};
 use netstack::{Instant, LegId, Packet};
 
+use crate::oracle;
+
 /// The address that `text` names.
 ///
 /// # Panics
@@ -162,6 +164,7 @@ impl Bed {
         self.engine.assert_consistent();
         if was_good && !matches!(verdict, Verdict::Drop(_)) {
             assert!(is_good(&packet), "a checksum was spoilt: {}", text::Line::of(&packet));
+            oracle::assert_checksums(&packet);
         }
         Seen { verdict, leg: packet.leg.0, line: text::Line::of(&packet).to_string() }
     }

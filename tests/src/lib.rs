@@ -10,6 +10,7 @@ pub mod http;
 pub mod ledger;
 pub mod mutate;
 pub mod netns;
+pub mod oracle;
 pub mod pattern;
 pub mod topology;
 pub mod transfer;

@@ -1,5 +1,7 @@
 //! Every drop reason is reached, and by what its name says.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use nat::{DropReason, Verdict};
 use netstack::Packet;
 use netstack::packet::{Checksum, Gso, GsoKind, Offload, VnetError};

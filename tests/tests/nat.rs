@@ -380,7 +380,7 @@ fn flows_live_as_long_as_the_rfcs_ask() {
             assert_eq!(bed.send(leg, line).verdict, Verdict::Forward, "{line}");
         }
         let tick = Duration::from_millis(2);
-        bed.engine.handle_timeout(bed.now + (lifetime - tick));
+        bed.engine.handle_timeout(bed.now + lifetime.saturating_sub(tick));
         assert_eq!(bed.engine.flows().len(), 1, "{lines:?} died early");
         bed.engine.handle_timeout(bed.now + lifetime + tick);
         assert_eq!(bed.engine.flows().len(), 0, "{lines:?} lives on");

@@ -2,6 +2,8 @@
 //!
 //! Every failure prints its scenario; `BALUN_SEED=n` repeats one seed.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
+
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -24,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 const SETTLE: Duration = Duration::from_millis(100);
 const ORDERS: [Order; 3] = [Order::Duplex, Order::ClientFirst, Order::ServerFirst];
 
-fn impairments() -> [(&'static str, Impairment); 8] {
+fn impairments() -> [(&'static str, Impairment); 7] {
     let none = Impairment {
         delay: Duration::from_micros(500),
         jitter: Duration::from_micros(200),
@@ -40,7 +42,6 @@ fn impairments() -> [(&'static str, Impairment); 8] {
         ("reorder 5 %", Impairment { reorder, ..none }),
         ("duplicate 5 %", Impairment { duplicate, ..none }),
         ("all", Impairment { loss, reorder, duplicate, ..none }),
-        ("corrupt 1 %", Impairment { corrupt: PERCENT, ..none }),
     ]
 }
 
@@ -160,7 +161,7 @@ async fn kill_one(bench: &mut Bench, mode: Mode, seed: u64) {
     bench.pass(Duration::from_millis(20)).await;
     bench.network.host_mut(1).unwrap().kill();
     let new: Vec<_> =
-        jobs(seed ^ 99, 1_000..2_000).take(20).map(|job| bench.start(mode, job)).collect();
+        jobs(seed ^ 0x63, 1_000..2_000).take(20).map(|job| bench.start(mode, job)).collect();
     for result in bench.finish(Duration::from_secs(20), new).await {
         result.unwrap();
     }
@@ -178,7 +179,7 @@ async fn kill_one(bench: &mut Bench, mode: Mode, seed: u64) {
     bench.network.host_mut(1).unwrap().revive();
     bench.pass(Duration::from_mins(2)).await;
     let again: Vec<_> =
-        jobs(seed ^ 77, 1_000..2_000).take(8).map(|job| bench.start(mode, job)).collect();
+        jobs(seed ^ 0x4d, 1_000..2_000).take(8).map(|job| bench.start(mode, job)).collect();
     for result in bench.finish(Duration::from_secs(20), again).await {
         result.unwrap();
     }

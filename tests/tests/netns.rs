@@ -1,0 +1,378 @@
+//! End to end on real TUNs: curl and other kernel clients, kernel servers, balun between them.
+//!
+//! Everything lives in private namespaces that the tests make. Where TUNs are not to be had the tests
+//! say `SKIP`; with `BALUN_REQUIRE_TUN=1` they fail instead.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use nat::DropReason;
+use netstack::wire::Family;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use tempfile::TempDir;
+use tests::netns::{PATIENCE, World};
+use tests::pattern::Pattern;
+use tests::topology::{
+    BYTES, CLOSED, Certificate, DATAGRAMS, FAMILIES, Mode, TLS, WEB, backend, echo_vip, vip,
+};
+use tests::transfer::{self, Job, Order};
+use tests::watchdog::Watchdog;
+
+const UPLOAD: usize = 5_000_000;
+const DOWNLOAD: usize = 10_000_000;
+/// Enough for the slowest of the tests on a slow machine.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// What curl is to write about each answer, and how it reads.
+const ABOUT: &str = "%{http_code} %header{x-matched} %header{x-backend} %{num_connects}\\n";
+
+struct About {
+    code: u16,
+    matched: u64,
+    backend: usize,
+    connects: u32,
+}
+
+#[track_caller]
+fn abouts(output: &Output) -> Vec<About> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let about = |line: &str| {
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap_or_else(|| panic!("{line}"));
+        About {
+            code: next().parse().unwrap(),
+            matched: next().parse().unwrap(),
+            backend: next().parse().unwrap(),
+            connects: next().parse().unwrap(),
+        }
+    };
+    text.lines().map(about).collect()
+}
+
+fn url(family: Family, mode: Mode, path: &str) -> String {
+    format!("http://{}{path}", vip(family, mode.web_port()))
+}
+
+fn families_and_modes() -> impl Iterator<Item = (Family, Mode)> {
+    FAMILIES.into_iter().flat_map(|family| Mode::ALL.map(|mode| (family, mode)))
+}
+
+#[test]
+fn curl_downloads_through_every_mode() {
+    let _watchdog = Watchdog::new("downloads", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("body");
+    for (family, mode) in families_and_modes() {
+        // An even salt comes with its length, an odd one in chunks.
+        for salt in [6, 7] {
+            let url = url(family, mode, &format!("/0/{salt}/{DOWNLOAD}"));
+            let output = world.curl(&["-o", file.to_str().unwrap(), "-w", ABOUT, &url]);
+            assert_eq!(abouts(&output)[0].code, 200, "{family:?} {mode:?}");
+            let body = std::fs::read(&file).unwrap();
+            assert_eq!(body.len(), DOWNLOAD, "{family:?} {mode:?}");
+            Pattern::new(salt).check(&body).unwrap();
+        }
+    }
+}
+
+#[test]
+fn curl_uploads_through_every_mode() {
+    let _watchdog = Watchdog::new("uploads", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("body");
+    std::fs::write(&file, Pattern::bytes(9, UPLOAD)).unwrap();
+    let file = file.to_str().unwrap();
+    let data = format!("@{file}");
+    let length = ["--data-binary", &data];
+    let chunked = ["-X", "POST", "-H", "Transfer-Encoding: chunked", "-T", file];
+    for (family, mode) in families_and_modes() {
+        let url = url(family, mode, "/9/8/100");
+        for how in [&length[..], &chunked] {
+            let output = world.curl(&[how, &["-o", "/dev/null", "-w", ABOUT, &url]].concat());
+            let about = &abouts(&output)[0];
+            assert_eq!((about.code, about.matched), (200, UPLOAD as u64), "{family:?} {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn one_connection_is_one_backend_unless_requests_are_balanced() {
+    let _watchdog = Watchdog::new("keep-alive", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    for (family, mode) in families_and_modes() {
+        let url = url(family, mode, "/0/8/10");
+        let null = "/dev/null";
+        let output = world.curl(&["-w", ABOUT, "-o", null, "-o", null, &url, &url]);
+        let [first, second] = &abouts(&output)[..] else { panic!("two answers") };
+        assert_eq!((first.connects, second.connects), (1, 0), "{family:?} {mode:?}");
+        let same = first.backend == second.backend;
+        assert_eq!(same, mode != Mode::Http, "{family:?} {mode:?}");
+    }
+}
+
+#[test]
+fn tls_is_ended_for_curl() {
+    let _watchdog = Watchdog::new("TLS", LIMIT);
+    let made = rcgen::generate_simple_self_signed(["web.test".to_owned()]).unwrap();
+    let certificate = Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() };
+    let Some(world) = World::make(2, Some(&certificate)) else { return };
+    let folder = TempDir::new().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &certificate.chain).unwrap();
+    let ca = ca.to_str().unwrap();
+    for family in FAMILIES {
+        let curl = |name: &str| {
+            let at = format!("{name}:{TLS}:{}", vip(family, TLS).ip());
+            let url = format!("https://{name}/0/8/100000");
+            let to = ["--resolve", &at, "-o", "/dev/null", "-w", ABOUT, &url];
+            world.curl(&[&["--cacert", ca][..], &to].concat())
+        };
+        assert_eq!(abouts(&curl("web.test"))[0].code, 200, "{family:?}");
+        // No certificate for that name, and curl gets none that it would take.
+        assert!(!curl("other.test").status.success(), "{family:?}");
+    }
+}
+
+#[test]
+fn kernel_clients_transfer_both_ways() {
+    let _watchdog = Watchdog::new("transfers", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    for (family, mode) in FAMILIES.into_iter().flat_map(|f| Mode::OPAQUE.map(|m| (f, m))) {
+        for order in [Order::Duplex, Order::ClientFirst, Order::ServerFirst] {
+            let job = Job { upload: 3_000_000, download: 4_000_000, salt: 3, order };
+            let result = world.as_async_client(async || {
+                let to = vip(family, mode.bytes_port());
+                transfer::run(tokio::net::TcpStream::connect(to).await?, job).await
+            });
+            result.unwrap_or_else(|e| panic!("{family:?} {mode:?} {order:?}: {e}"));
+        }
+    }
+    await_that(|| world.ledger.records().len() == 18, "every server has seen the end");
+    assert!(world.ledger.records().iter().all(|record| record.result == Ok(3_000_000)));
+}
+
+#[test]
+fn datagrams_are_echoed() {
+    let _watchdog = Watchdog::new("datagrams", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    for family in FAMILIES {
+        let headers = if family == Family::V4 { 28 } else { 48 };
+        for port in [DATAGRAMS, DATAGRAMS + 1] {
+            let echoed = world.as_client(|| {
+                let socket = connected(vip(family, port));
+                [0, 1, 100, 1_500 - headers].map(|len| {
+                    let sent = Pattern::bytes(len as u64, len);
+                    socket.send(&sent).unwrap();
+                    let mut received = vec![0; 2_000];
+                    let len = socket.recv(&mut received).unwrap();
+                    received[..len] == sent
+                })
+            });
+            assert_eq!(echoed, [true; 4], "{family:?} port {port}");
+        }
+    }
+}
+
+#[test]
+fn many_datagrams_keep_their_flow() {
+    let _watchdog = Watchdog::new("many datagrams", LIMIT);
+    let Some(mut world) = World::make(2, None) else { return };
+    world.as_client(|| {
+        let sockets: Vec<_> = (0..20).map(|_| connected(vip(Family::V4, DATAGRAMS))).collect();
+        for round in 0..50_u64 {
+            for (i, socket) in (0..).zip(&sockets) {
+                socket.send(&[round.to_be_bytes(), u64::to_be_bytes(i)].concat()).unwrap();
+            }
+            for (i, socket) in (0..).zip(&sockets) {
+                let mut received = [0; 100];
+                assert_eq!(socket.recv(&mut received).unwrap(), 16);
+                assert_eq!(received[..8], round.to_be_bytes());
+                assert_eq!(received[8..16], u64::to_be_bytes(i));
+            }
+        }
+    });
+    let stats = world.stop();
+    assert_eq!(stats.flows_opened, 20);
+}
+
+/// A socket that talks to `to` alone, and not for ever.
+fn connected(to: SocketAddr) -> UdpSocket {
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let socket = UdpSocket::bind((any, 0)).unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+#[test]
+fn echo_requests_are_answered() {
+    let _watchdog = Watchdog::new("echo requests", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    for family in FAMILIES {
+        let services = [vip(family, 0).ip(), echo_vip(family), backend(family, 0)];
+        let answered = world.as_client(|| {
+            // Whom the kernel lets make such sockets: everybody, in this namespace.
+            std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
+            services.map(|address| ping(address, 1_000))
+        });
+        assert_eq!(answered, [true; 3], "{family:?}");
+    }
+}
+
+/// Sends an echo request with `len` bytes; true if the answer has them.
+fn ping(address: IpAddr, len: usize) -> bool {
+    let (family, protocol, kind) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
+        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = UdpSocket::from(socket(family, SockType::Datagram, flags, protocol).unwrap());
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect((address, 0)).unwrap();
+    // The kernel writes checksum and identifier.
+    let mut request = vec![kind, 0, 0, 0, 0, 0, 0, 1];
+    request.extend(Pattern::bytes(3, len));
+    socket.send(&request).unwrap();
+    let mut answer = vec![0; 2 * len + 100];
+    let got = socket.recv(&mut answer).unwrap();
+    answer[..got].ends_with(&request[8..])
+}
+
+#[test]
+fn a_closed_port_is_refused_at_once() {
+    let _watchdog = Watchdog::new("closed port", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    for family in FAMILIES {
+        let start = Instant::now();
+        let output = world.curl(&[&format!("http://{}/", vip(family, CLOSED))]);
+        // curl's "failed to connect to host".
+        assert_eq!(output.status.code(), Some(7), "{family:?} {output:?}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{family:?}");
+        let closed = world.as_client(|| {
+            let socket = connected(vip(family, CLOSED));
+            socket.send(b"anyone?").unwrap();
+            socket.recv(&mut [0; 10]).unwrap_err().kind()
+        });
+        assert_eq!(closed, ErrorKind::ConnectionRefused, "{family:?}");
+    }
+}
+
+#[test]
+fn a_killed_backend_is_not_noticed_by_new_clients() {
+    let _watchdog = Watchdog::new("killed backend", LIMIT);
+    let Some(mut world) = World::make(2, None) else { return };
+    for (family, mode) in families_and_modes() {
+        let url = url(family, mode, "/0/8/1000");
+        assert_eq!(abouts(&world.curl(&["-o", "/dev/null", "-w", ABOUT, &url])).len(), 1);
+    }
+    world.kill(0);
+    for (family, mode) in families_and_modes() {
+        let url = url(family, mode, "/0/8/1000");
+        // One connection after the other, each new.
+        let one = ["-H", "Connection: close", "-o", "/dev/null", "-w", ABOUT, &url, "--next"];
+        let mut arguments = [one; 12].concat();
+        arguments.pop();
+        let answers = abouts(&world.curl(&arguments));
+        assert_eq!(answers.len(), 12, "{family:?} {mode:?}");
+        assert!(answers.iter().all(|a| (a.code, a.backend) == (200, 1)), "{family:?} {mode:?}");
+    }
+    world.kill(1);
+    for (family, mode) in families_and_modes() {
+        let start = Instant::now();
+        let url = url(family, mode, "/0/8/1000");
+        let output = world.curl(&["-w", "%{http_code}", &url]);
+        match mode {
+            Mode::Full | Mode::Dnat => assert_eq!(output.status.code(), Some(7), "{output:?}"),
+            // Accepted, then reset: maybe before curl has looked.
+            Mode::Tcp => assert!(matches!(output.status.code(), Some(7 | 52 | 56)), "{output:?}"),
+            Mode::Http => assert!(output.stdout.ends_with(b"502"), "{output:?}"),
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "{family:?} {mode:?}");
+    }
+}
+
+#[test]
+fn established_connections_of_a_killed_backend_end() {
+    let _watchdog = Watchdog::new("established and killed", LIMIT);
+    let Some(mut world) = World::make(1, None) else { return };
+    let places: Vec<_> =
+        FAMILIES.into_iter().flat_map(|f| Mode::OPAQUE.map(|m| vip(f, m.bytes_port()))).collect();
+    let mut streams: Vec<_> = world.as_client(|| places.iter().map(|at| begun(*at)).collect());
+    await_that(|| streams.iter_mut().all(has_bytes), "all are being served");
+    world.kill(0);
+    for (stream, place) in streams.iter_mut().zip(&places) {
+        // What the kernel had sent, and then the reset: not a clean end, not silence.
+        let result = stream.read_to_end(&mut Vec::new());
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset, "{place}");
+    }
+}
+
+/// A connection on which the server is sending more than fits into all buffers and leaves unread what
+/// it was sent, so that its end is a reset.
+fn begun(to: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let job = Job { upload: 1 << 30, download: 1 << 30, salt: 1, order: Order::ServerFirst };
+    stream.write_all(&[&job.header()[..], &Pattern::bytes(1, 10_000)].concat()).unwrap();
+    stream
+}
+
+fn has_bytes(stream: &mut TcpStream) -> bool {
+    stream.peek(&mut [0; 1]).unwrap() == 1
+}
+
+#[test]
+fn an_idle_connection_is_kept() {
+    let _watchdog = Watchdog::new("idle", LIMIT);
+    let Some(world) = World::make(2, None) else { return };
+    let result = world.as_async_client(async || {
+        let mut streams = Vec::new();
+        for (family, mode) in FAMILIES.into_iter().flat_map(|f| Mode::OPAQUE.map(|m| (f, m))) {
+            let stream = tokio::net::TcpStream::connect(vip(family, mode.bytes_port())).await?;
+            streams.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        for stream in streams {
+            let job = Job { upload: 9_000, download: 9_000, salt: 1, order: Order::Duplex };
+            transfer::run(stream, job).await?;
+        }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn what_is_nobodys_service_is_routed() {
+    let _watchdog = Watchdog::new("routed", LIMIT);
+    let Some(mut world) = World::make(2, None) else { return };
+    for family in FAMILIES {
+        let job = Job { upload: 1_000_000, download: 1_000_000, salt: 3, order: Order::Duplex };
+        let result = world.as_async_client(async || {
+            let to = SocketAddr::new(backend(family, 1), BYTES);
+            transfer::run(tokio::net::TcpStream::connect(to).await?, job).await
+        });
+        result.unwrap();
+        let url = format!("http://{}/0/8/1000", SocketAddr::new(backend(family, 1), WEB));
+        let output = world.curl(&["-o", "/dev/null", "-w", ABOUT, &url]);
+        assert_eq!(abouts(&output)[0].backend, 1);
+    }
+    let stats = world.stop();
+    assert_eq!((stats.flows_opened, stats.dropped(DropReason::NoRoute)), (0, 0));
+}
+
+/// Looks again and again until it is so.
+#[track_caller]
+fn await_that(mut so: impl FnMut() -> bool, what: &str) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
