@@ -73,11 +73,11 @@ pub enum Denied {
 }
 
 impl TunError {
-    /// True if this machine or this user forbids it, and no other configuration would help: what
-    /// exit code 77 says.
+    /// True if it is this machine that stands in the way, as it is now: it forbids it, or has the name
+    /// in use. What exit code 77 says.
     pub fn is_environment(&self) -> bool {
         match self {
-            Self::Missing | Self::Denied(_) => true,
+            Self::Missing | Self::Denied(_) | Self::Busy { .. } => true,
             Self::Namespace(e) => e.is_environment(),
             _ => false,
         }
