@@ -47,6 +47,8 @@ where
     });
     // A client that goes away mid-request is its own affair.
     let _ = hyper::server::conn::http1::Builder::new()
+        // It would be the machine's own, and a simulation's packets would differ from run to run.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), answer)
         .await;
 }
