@@ -23,14 +23,26 @@ impl Console {
         Self { verbosity, color }
     }
 
+    /// Sends what the libraries log to the standard error stream: warnings, and with `-v` each
+    /// connection's and request's misfortunes, with `-vv` everything.
+    pub fn log(&self) {
+        use tracing_subscriber::filter::LevelFilter;
+        let level = match (self.verbosity.quiet, self.verbosity.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::WARN,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        };
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(io::stderr)
+            .with_ansi(self.color)
+            .init();
+    }
+
     /// True if talk may be colored.
     pub const fn color(&self) -> bool {
         self.color
-    }
-
-    /// How often `-v` was given.
-    pub const fn verbose(&self) -> u8 {
-        self.verbosity.verbose
     }
 
     /// True with `-q`.

@@ -21,6 +21,7 @@ pub fn main() -> ExitCode {
         Err(error) => return not_parsed(&error),
     };
     let console = Console::new(arguments.verbosity);
+    console.log();
     match &arguments.command {
         Command::Run(args) => run::run(args, &console),
         Command::Check(args) => check::run(args, &console),
