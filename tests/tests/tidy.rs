@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 500;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 /// Every Rust file of the project's crates, with its text.
@@ -35,8 +35,11 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// Files whose whole content is tests.
 fn is_test(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    name.contains("/tests/") || name.ends_with("_tests.rs") || name.ends_with("/tests.rs")
+    let name = path.strip_prefix(root()).unwrap().to_string_lossy();
+    name.contains("/tests/")
+        || name.starts_with("tests/conformance/")
+        || name.ends_with("_tests.rs")
+        || name.ends_with("/tests.rs")
 }
 
 #[test]
