@@ -44,6 +44,9 @@ impl<D: Divert> Balancer<D> {
     pub fn poll_transmit(&mut self, now: Instant, packet: &mut Packet) -> bool {
         let mut handed_back = false;
         loop {
+            if self.engine.poll_transmit(packet) {
+                return true;
+            }
             while self.divert.poll_transmit(now, packet) {
                 match self.engine.handle_local(now, packet) {
                     Verdict::Forward => return true,
@@ -56,7 +59,7 @@ impl<D: Divert> Balancer<D> {
                         self.hand_over(now, to, packet);
                         handed_back = true;
                     }
-                    Verdict::Drop(_) => {}
+                    Verdict::Hold | Verdict::Drop(_) => {}
                 }
             }
             if !std::mem::take(&mut handed_back) {

@@ -15,6 +15,8 @@ pub struct Stats {
     pub replied: u64,
     /// Handed to the [`Divert`](crate::Divert).
     pub diverted: u64,
+    /// Kept for later.
+    pub held: u64,
     /// Flows made.
     pub flows_opened: u64,
     /// Flows whose time ran out.
@@ -34,6 +36,7 @@ impl Default for Stats {
             forwarded: 0,
             replied: 0,
             diverted: 0,
+            held: 0,
             flows_opened: 0,
             flows_expired: 0,
             flows_evicted: 0,
@@ -60,6 +63,7 @@ impl Stats {
             Verdict::Forward => self.forwarded += 1,
             Verdict::Reply => self.replied += 1,
             Verdict::Divert(_) => self.diverted += 1,
+            Verdict::Hold => self.held += 1,
             Verdict::Reject(reason) | Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
         }
     }

@@ -17,6 +17,9 @@ pub enum Verdict {
     Reply,
     /// Hand it to the [`Divert`](crate::Divert): the flow ends in this process.
     Divert(DivertTo),
+    /// Kept: it is a part of something, and comes out of
+    /// [`Engine::poll_transmit`](crate::Engine::poll_transmit) when the rest allows.
+    Hold,
     /// Send it: the packet was refused and turned into the RST or ICMP error that says so.
     Reject(DropReason),
     /// Forget it; the reason has been counted.

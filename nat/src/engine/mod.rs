@@ -19,6 +19,8 @@ mod errors;
 mod ours;
 mod track;
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 use netstack::wire::{Address, Family, Headers, Protocol, Transport};
 use netstack::{Instant, LegId, Packet};
@@ -58,6 +60,8 @@ pub struct Engine {
     pending_syns: PendingSyns,
     stats: Stats,
     legs: usize,
+    /// Packets to send that are nobody's verdict: see [`poll_transmit`](Self::poll_transmit).
+    outbox: VecDeque<Packet>,
     /// Scratch of `handle_timeout`.
     expired: Vec<FlowId>,
 }
@@ -94,6 +98,7 @@ impl Engine {
             pending_syns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed(5))),
             stats: Stats::default(),
             legs: legs.len(),
+            outbox: VecDeque::new(),
             expired: Vec::new(),
         })
     }
@@ -148,6 +153,14 @@ impl Engine {
             self.forget(id);
         }
         self.expired = expired;
+    }
+
+    /// Fills `packet` with the next one to send by `packet.leg` that is not the verdict on one handed
+    /// in: what was held, and what a packet was cut into. To be asked after each packet and timeout.
+    pub fn poll_transmit(&mut self, packet: &mut Packet) -> bool {
+        let Some(next) = self.outbox.pop_front() else { return false };
+        packet.copy_from(&next);
+        true
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
