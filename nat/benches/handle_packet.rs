@@ -5,7 +5,6 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has nothing to say")]
 
 use std::hint::black_box;
-use std::net::SocketAddr;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
@@ -21,19 +20,12 @@ const VIP: [u8; 4] = [10, 99, 0, 1];
 
 fn engine() -> Engine {
     let backends = (1..=64)
-        .map(|i| BackendConfig {
-            name: format!("web{i}"),
-            address: SocketAddr::from(([10, 2, 0, i], 8080)),
-            weight: 1,
-        })
+        .map(|i| BackendConfig::new(format!("web{i}"), ([10, 2, 0, i], 8080).into()))
         .collect();
-    let pool = PoolConfig { name: "web".into(), scheduler: Scheduler::Maglev, backends };
-    let service = ServiceConfig {
-        name: "web".into(),
-        listen: Listen { protocol: Protocol::Tcp, address: Address::from_v4(VIP), port: 80 },
-        mode: Mode::Nat(Nat::Full),
-        pool: PoolId(0),
-    };
+    let mut pool = PoolConfig::new("web", backends);
+    pool.scheduler = Scheduler::Maglev;
+    let listen = Listen { protocol: Protocol::Tcp, address: Address::from_v4(VIP), port: 80 };
+    let service = ServiceConfig::new(listen, Mode::Nat(Nat::Full), PoolId(0));
     let mut config = Config::new(1, vec![LegConfig::default()], vec![pool], vec![service]);
     config.limits.half_open = usize::MAX;
     Engine::new(config).expect("the configuration is sound")

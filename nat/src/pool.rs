@@ -56,6 +56,13 @@ pub struct BackendConfig {
     pub weight: u16,
 }
 
+impl BackendConfig {
+    /// A backend of weight 1.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self { name: name.into(), address, weight: 1 }
+    }
+}
+
 /// A pool as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -65,6 +72,13 @@ pub struct PoolConfig {
     pub scheduler: Scheduler,
     /// At least one.
     pub backends: Vec<BackendConfig>,
+}
+
+impl PoolConfig {
+    /// A pool whose backends take turns.
+    pub fn new(name: impl Into<String>, backends: Vec<BackendConfig>) -> Self {
+        Self { name: name.into(), scheduler: Scheduler::RoundRobin, backends }
+    }
 }
 
 /// A backend and what became of the flows that it was given.
@@ -250,14 +264,9 @@ mod tests {
 
     fn pool(n: u8) -> Pool {
         let backends = (0..n)
-            .map(|i| BackendConfig {
-                name: format!("web{i}"),
-                address: SocketAddr::from(([10, 2, 0, i], 80)),
-                weight: 1,
-            })
+            .map(|i| BackendConfig::new(format!("web{i}"), ([10, 2, 0, i], 80).into()))
             .collect();
-        let config = PoolConfig { name: "web".into(), scheduler: Scheduler::RoundRobin, backends };
-        Pool::new(config, 1)
+        Pool::new(PoolConfig::new("web", backends), 1)
     }
 
     fn chosen(pool: &mut Pool, now: Instant) -> Vec<u16> {

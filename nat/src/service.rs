@@ -67,6 +67,13 @@ pub struct ServiceConfig {
     pub pool: PoolId,
 }
 
+impl ServiceConfig {
+    /// A service named after what it listens on.
+    pub fn new(listen: Listen, mode: Mode, pool: PoolId) -> Self {
+        Self { name: listen.to_string(), listen, mode, pool }
+    }
+}
+
 /// The services by what they listen on, and the addresses that are ours because of them.
 #[derive(Debug)]
 pub struct Services {

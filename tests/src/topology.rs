@@ -9,7 +9,7 @@ use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstr
 use l7::tls::server::{PemPair, server_config};
 use nat::{
     BackendConfig, Config, LegConfig, Listen, Mode as EngineMode, Nat, PoolConfig, PoolId, Prefix,
-    Scheduler, ServiceConfig, SnatConfig,
+    ServiceConfig, SnatConfig,
 };
 use netstack::dev::TunConfig;
 use netstack::wire::{Family, Protocol};
@@ -186,16 +186,15 @@ fn engine_leg(leg: &LegPlan) -> LegConfig {
 
 fn pool(family: Family, port: u16, backends: u8) -> PoolConfig {
     let backends = (0..backends)
-        .map(|i| BackendConfig {
-            name: format!("web{}", i + 1),
-            address: SocketAddr::new(backend(family, i), port),
-            weight: 1,
+        .map(|i| {
+            let address = SocketAddr::new(backend(family, i), port);
+            BackendConfig::new(format!("web{}", i + 1), address)
         })
         .collect();
-    PoolConfig { name: format!("{family:?}-{port}"), scheduler: Scheduler::RoundRobin, backends }
+    PoolConfig::new(format!("{family:?}-{port}"), backends)
 }
 
 fn service(protocol: Protocol, at: SocketAddr, mode: EngineMode, pool: u16) -> ServiceConfig {
     let listen = Listen { protocol, address: at.ip().into(), port: at.port() };
-    ServiceConfig { name: listen.to_string(), listen, mode, pool: PoolId(pool) }
+    ServiceConfig::new(listen, mode, PoolId(pool))
 }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nat::{
-    BackendConfig, Config, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix, Scheduler,
-    ServiceConfig, SnatConfig,
+    BackendConfig, Config, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix, ServiceConfig,
+    SnatConfig,
 };
 use netstack::dev::TunConfig;
 use netstack::wire::{Address, Protocol};
@@ -58,22 +58,14 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
             mtu: leg.tun.mtu,
         })
         .collect();
-    let pool = PoolConfig {
-        name: "web".into(),
-        scheduler: Scheduler::RoundRobin,
-        backends: (0..backends)
-            .map(|i| BackendConfig {
-                name: backend_name(i),
-                address: SocketAddr::new(backend_address(i).into(), BACKEND_PORT),
-                weight: 1,
-            })
-            .collect(),
+    let backend = |i| {
+        let address = SocketAddr::new(backend_address(i).into(), BACKEND_PORT);
+        BackendConfig::new(backend_name(i), address)
     };
-    let service = |name: &str, vip: SocketAddr, mode| ServiceConfig {
-        name: name.into(),
-        listen: Listen { protocol: Protocol::Tcp, address: vip.ip().into(), port: vip.port() },
-        mode,
-        pool: PoolId(0),
+    let pool = PoolConfig::new("web", (0..backends).map(backend).collect());
+    let service = |name: &str, vip: SocketAddr, mode| {
+        let listen = Listen { protocol: Protocol::Tcp, address: vip.ip().into(), port: vip.port() };
+        ServiceConfig { name: name.into(), ..ServiceConfig::new(listen, mode, PoolId(0)) }
     };
     let services =
         vec![service("l4", VIP_L4, Mode::Nat(Nat::Full)), service("l7", VIP_L7, Mode::Divert)];

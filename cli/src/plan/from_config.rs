@@ -69,10 +69,8 @@ impl Plan {
             services,
         );
         if let Some(snat) = &config.snat {
-            engine.snat = nat::SnatConfig {
-                addresses: snat.addresses.iter().map(|a| Address::from(a.value)).collect(),
-                ports: (snat.ports.first, snat.ports.last),
-            };
+            engine.snat.addresses = snat.addresses.iter().map(|a| Address::from(a.value)).collect();
+            engine.snat.ports = (snat.ports.first, snat.ports.last);
         }
         engine.timeouts = nat::Timeouts {
             tcp_established: config.timeouts.tcp_established.value,
@@ -80,10 +78,8 @@ impl Plan {
             udp: config.timeouts.udp.value,
             icmp: config.timeouts.icmp.value,
         };
-        engine.limits = nat::Limits {
-            flows: config.limits.flows.value as usize,
-            half_open: config.limits.half_open.value as usize,
-        };
+        engine.limits.flows = config.limits.flows.value as usize;
+        engine.limits.half_open = config.limits.half_open.value as usize;
         Ok(Self { engine, legs: config.legs.iter().map(device).collect(), applications })
     }
 }
@@ -120,12 +116,11 @@ fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
         .backends
         .iter()
         .map(|backend| nat::BackendConfig {
-            name: backend.name.value.clone(),
-            address: backend.address.value,
             weight: backend.weight.value,
+            ..nat::BackendConfig::new(&backend.name.value, backend.address.value)
         })
         .collect();
-    Ok(nat::PoolConfig { name: pool.name.value.clone(), scheduler, backends })
+    Ok(nat::PoolConfig { scheduler, ..nat::PoolConfig::new(&pool.name.value, backends) })
 }
 
 fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {
@@ -145,11 +140,10 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         .as_ref()
         .and_then(|name| config.pools.iter().position(|pool| pool.name.value == name.value))
         .ok_or(PlanError::Unchecked("a pool for each service"))?;
+    let listen = nat::Listen { protocol, address: ip.into(), port };
     Ok(nat::ServiceConfig {
         name: service.name.value.clone(),
-        listen: nat::Listen { protocol, address: ip.into(), port },
-        mode,
-        pool: nat::PoolId(pool as u16),
+        ..nat::ServiceConfig::new(listen, mode, nat::PoolId(pool as u16))
     })
 }
 
