@@ -1,12 +1,13 @@
 //! An engine on a bench: packets go in as lines, verdicts and lines come out.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use nat::flow::Flow;
 use nat::stats::Stats;
 use nat::{
     BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix,
-    Scheduler, ServiceConfig, SnatConfig, Verdict,
+    ServiceConfig, Verdict,
 };
 use netstack::wire::{Address, Headers, Protocol, checksum, text};
 use netstack::{Instant, LegId, Packet};
@@ -45,13 +46,12 @@ pub fn pool(name: &str, backends: &[&str]) -> PoolConfig {
     let backends = backends
         .iter()
         .enumerate()
-        .map(|(i, address)| BackendConfig {
-            name: format!("b{i}"),
-            address: address.parse::<SocketAddr>().unwrap_or_else(|e| panic!("{address}: {e}")),
-            weight: 1,
+        .map(|(i, address)| {
+            let address = address.parse().unwrap_or_else(|e| panic!("{address}: {e}"));
+            BackendConfig::new(format!("b{i}"), address)
         })
         .collect();
-    PoolConfig { name: name.into(), scheduler: Scheduler::RoundRobin, backends }
+    PoolConfig::new(name, backends)
 }
 
 /// A service of pool number `pool`, listening on `listen` (`tcp 10.99.0.1:80`, `icmp 10.99.0.4`).
@@ -70,7 +70,7 @@ pub fn service(listen: &str, mode: Mode, pool: u16) -> ServiceConfig {
         other => panic!("{other}: no such protocol"),
     };
     let listen = Listen { protocol, address, port };
-    ServiceConfig { name: listen.to_string(), listen, mode, pool: PoolId(pool) }
+    ServiceConfig::new(listen, mode, PoolId(pool))
 }
 
 /// What the tests of the packet path mostly need: clients behind leg 0, backends behind leg 1, an L4
@@ -93,10 +93,7 @@ pub fn config() -> Config {
         service("tcp 10.99.0.2:80", Mode::Divert, 0),
     ];
     let mut config = Config::new(42, legs, pools, services);
-    config.snat = SnatConfig {
-        addresses: vec![addr("10.99.0.250"), addr("fd99::250")],
-        ports: (1024, 65_535),
-    };
+    config.snat.addresses = vec![addr("10.99.0.250"), addr("fd99::250")];
     config
 }
 
@@ -169,6 +166,27 @@ impl Bed {
         Seen { verdict, leg: packet.leg.0, line: text::Line::of(&packet).to_string() }
     }
 
+    /// Lets time pass, and has everything expire that is due.
+    pub fn wait(&mut self, time: Duration) {
+        self.now += time;
+        while self.engine.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.engine.handle_timeout(self.now);
+        }
+        self.engine.assert_consistent();
+    }
+
+    /// The next packet that the engine sends of its own accord: its leg, and its line.
+    pub fn transmit(&mut self) -> Option<(u16, String)> {
+        let mut packet = Packet::max_sized();
+        let some = self.engine.poll_transmit(&mut packet);
+        some.then(|| {
+            if is_good(&packet) {
+                oracle::assert_checksums(&packet);
+            }
+            (packet.leg.0, text::Line::of(&packet).to_string())
+        })
+    }
+
     /// The only flow.
     ///
     /// # Panics
@@ -184,9 +202,10 @@ impl Bed {
         expected.forwarded = before.forwarded;
         expected.replied = before.replied;
         expected.diverted = before.diverted;
+        expected.held = before.held;
         expected.count(verdict);
         let after = self.engine.stats();
-        let moved = |s: &Stats| (s.forwarded, s.replied, s.diverted);
+        let moved = |s: &Stats| (s.forwarded, s.replied, s.diverted, s.held);
         assert_eq!(moved(after), moved(&expected), "counters after {verdict:?}");
         let drops = |s: &Stats| s.drops().map(|(_, n)| n).sum::<u64>();
         let dropped = matches!(verdict, Verdict::Drop(_) | Verdict::Reject(_));

@@ -4,15 +4,22 @@
 #![forbid(unsafe_code)]
 
 pub mod bed;
+#[cfg(feature = "system")]
 pub mod bench;
 pub mod builder;
+pub mod conformance;
+#[cfg(feature = "system")]
 pub mod http;
+#[cfg(feature = "system")]
 pub mod ledger;
 pub mod mutate;
+#[cfg(feature = "system")]
 pub mod netns;
 pub mod oracle;
 pub mod pattern;
+#[cfg(feature = "system")]
 pub mod topology;
+#[cfg(feature = "system")]
 pub mod transfer;
 pub mod watchdog;
 

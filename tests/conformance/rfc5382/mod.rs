@@ -1,0 +1,6 @@
+//! TCP (BCP 142).
+
+use tests::conformance::Case;
+
+/// The requirements that its sections show.
+pub(crate) const CASES: &[&[Case]] = &[];
