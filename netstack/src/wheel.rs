@@ -27,8 +27,9 @@
 //! harmless when they arrive late.
 //!
 //! **Limits.** [`Wheel::expire`] touches no more entries than its budget; what is left comes with the
-//! next call, and [`Wheel::next_deadline`] says so. Memory is that of the entries; a slot keeps room
-//! for [`KEPT_PER_SLOT`] of them when it is emptied and gives the rest of a flood back.
+//! next call, and [`Wheel::next_deadline`] says so. Memory is that of the entries, in chunks of
+//! [`CHUNK`], so that no insertion moves more than one chunk's; a slot keeps one chunk when it is
+//! emptied and gives the rest of a flood back.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,8 +39,8 @@ use crate::time::Instant;
 /// The wheel's resolution: 1024 µs, a little over a millisecond.
 pub const TICK: Duration = Duration::from_micros(1 << TICK_BITS);
 
-/// Entries for which an emptied slot keeps its memory.
-pub const KEPT_PER_SLOT: usize = 256;
+/// Entries of a chunk, the unit in which a slot's memory grows and shrinks.
+pub const CHUNK: usize = 256;
 
 const TICK_BITS: u32 = 10;
 const DIGIT_BITS: u32 = 6;
@@ -71,7 +72,47 @@ struct Level<K> {
 struct Slot<K> {
     /// The earliest tick in `entries`.
     earliest: u64,
-    entries: Vec<(u64, K)>,
+    entries: Stack<(u64, K)>,
+}
+
+/// A stack that never moves more than a chunk's entries to grow: a [`Vec`] of a million would stand
+/// still for milliseconds.
+#[derive(Debug)]
+struct Stack<T> {
+    /// All of them full.
+    below: Vec<Vec<T>>,
+    top: Vec<T>,
+}
+
+impl<T> Stack<T> {
+    const fn new() -> Self {
+        Self { below: Vec::new(), top: Vec::new() }
+    }
+
+    fn push(&mut self, entry: T) {
+        if self.top.len() == CHUNK {
+            self.below.push(std::mem::replace(&mut self.top, Vec::with_capacity(CHUNK)));
+        }
+        self.top.push(entry);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        if self.top.is_empty()
+            && let Some(chunk) = self.below.pop()
+        {
+            self.top = chunk;
+        }
+        self.top.pop()
+    }
+
+    /// True once all were taken; then gives back the memory of all but one chunk.
+    fn shrink_if_empty(&mut self) -> bool {
+        let empty = self.top.is_empty() && self.below.is_empty();
+        if empty {
+            self.below = Vec::new();
+        }
+        empty
+    }
 }
 
 impl<K: Copy> Default for Wheel<K> {
@@ -83,7 +124,7 @@ impl<K: Copy> Default for Wheel<K> {
 impl<K: Copy> Wheel<K> {
     /// An empty wheel. It allocates its slots (18 KiB) but no entries.
     pub fn new() -> Self {
-        let slot = |_| Slot { earliest: u64::MAX, entries: Vec::new() };
+        let slot = |_| Slot { earliest: u64::MAX, entries: Stack::new() };
         let level = |_| Level { occupied: 0, slots: std::array::from_fn(slot) };
         Self {
             position: 0,
@@ -134,7 +175,7 @@ impl<K: Copy> Wheel<K> {
             left -= 1;
             fired.push(key);
         }
-        if self.due.is_empty() && self.due.capacity() > KEPT_PER_SLOT {
+        if self.due.is_empty() && self.due.capacity() > CHUNK {
             self.due = VecDeque::new();
         }
         while let Some((level, slot, start)) = self.next_slot() {
@@ -207,12 +248,9 @@ impl<K: Copy> Wheel<K> {
             }
         }
         let emptied = &mut self.levels[level].slots[slot];
-        if emptied.entries.is_empty() {
+        if emptied.entries.shrink_if_empty() {
             self.unfinished = None;
             emptied.earliest = u64::MAX;
-            if emptied.entries.capacity() > KEPT_PER_SLOT {
-                emptied.entries = Vec::new();
-            }
             self.levels[level].occupied &= !(1 << slot);
         }
     }
@@ -287,7 +325,9 @@ mod tests {
         keys.sort_unstable();
         assert!(keys.iter().copied().eq(0..10_000));
         let slots = wheel.levels.iter().flat_map(|level| &level.slots);
-        assert!(slots.map(|slot| slot.entries.capacity()).max() <= Some(KEPT_PER_SLOT));
+        for Stack { below, top } in slots.map(|slot| &slot.entries) {
+            assert!(below.capacity() == 0 && top.capacity() <= CHUNK);
+        }
     }
 
     proptest! {
