@@ -19,6 +19,9 @@ impl Default for Limits {
 
 /// Flows that can be numbered: an index entry is 32 bits, one of which is the direction.
 pub const MAX_FLOWS: usize = 1 << 30;
+/// Flows for which room is made at the start, at most. Beyond, the table grows as it fills, and moves
+/// everything when it does: a pause of milliseconds.
+pub const PRESIZED_FLOWS: usize = 1 << 20;
 /// Services in one configuration.
 pub const MAX_SERVICES: usize = 65_535;
 /// Backends in one pool.

@@ -28,7 +28,7 @@ use netstack::{Instant, LegId, Packet};
 use crate::flow::evict::Class;
 use crate::flow::{Direction, FlowId, FlowTable, Kind};
 use crate::icmp::ErrorBudget;
-use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH};
+use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
 use crate::rewrite;
 use crate::rng::{Rng, derive};
 use crate::route::Routes;
@@ -85,7 +85,7 @@ impl Engine {
         let own = OwnAddresses::new(&config);
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
-            flows: FlowTable::new(seed(1)),
+            flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
             services: Services::new(config.services, seed(2)),
             pools,
             snat: SnatPool::new(&config.snat, seed(3)),
@@ -95,7 +95,10 @@ impl Engine {
             timeouts: config.timeouts,
             rng: Rng::new(seed(4)),
             errors: ErrorBudget::new(ERRORS_PER_SECOND, ERRORS_BURST),
-            pending_syns: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed(5))),
+            pending_syns: HashMap::with_capacity_and_hasher(
+                config.limits.half_open.min(PENDING_SYNS),
+                foldhash::fast::FixedState::with_seed(seed(5)),
+            ),
             stats: Stats::default(),
             legs: legs.len(),
             outbox: VecDeque::new(),

@@ -65,11 +65,14 @@ fn key_of(entries: &Slab<Flow>, packed: u32) -> Tuple {
 }
 
 impl FlowTable {
-    /// An empty table whose hash follows from `seed`.
-    pub fn new(seed: u64) -> Self {
+    /// An empty table with room for `capacity` flows, whose hash follows from `seed`.
+    ///
+    /// Up to that many, no insertion moves others to make room. The memory is not touched before it is
+    /// used, so a capacity of a million costs a few megabytes until flows come.
+    pub fn new(capacity: usize, seed: u64) -> Self {
         Self {
-            entries: Slab::new(),
-            keys: HashTable::new(),
+            entries: Slab::with_capacity(capacity),
+            keys: HashTable::with_capacity(2 * capacity),
             hasher: FixedState::with_seed(seed),
             lists: Lists::default(),
             wheel: Wheel::new(),
