@@ -279,7 +279,12 @@ impl Headers {
             GsoKind::TcpV6 => self.protocol == TCP && self.family == Family::V6,
             GsoKind::Udp => self.protocol == UDP,
         };
-        if fits && self.transport != Transport::Fragment { Ok(()) } else { Err(Malformed::GsoKind) }
+        // Pieces of no size are refused when a device is read; others make packets too.
+        if fits && gso.size > 0 && self.transport != Transport::Fragment {
+            Ok(())
+        } else {
+            Err(Malformed::GsoKind)
+        }
     }
 }
 
