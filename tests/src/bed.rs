@@ -214,7 +214,7 @@ impl Bed {
 }
 
 /// True if the packet parses and its transport checksum, once completed, is right.
-fn is_good(packet: &Packet) -> bool {
+pub fn is_good(packet: &Packet) -> bool {
     let mut packet = packet.clone();
     checksum::complete(&mut packet);
     packet.offload.gso = None;

@@ -7,7 +7,9 @@ pub mod bed;
 #[cfg(feature = "system")]
 pub mod bench;
 pub mod builder;
+pub mod choices;
 pub mod conformance;
+pub mod fuzz;
 #[cfg(feature = "system")]
 pub mod http;
 #[cfg(feature = "system")]

@@ -1,15 +1,17 @@
 //! Packets that nobody should send.
 
-use nat::rng::Rng;
+use std::time::Duration;
+
 use netstack::packet::{Checksum, Gso, GsoKind, Offload};
-use netstack::wire::{Headers, checksum};
+use netstack::wire::{Family, Headers, Transport, checksum};
 use netstack::{LegId, Packet};
 
 use crate::builder::packet;
+use crate::choices::Choices;
 
-/// Lines of packets that mean something to the network of [`topology`](crate::topology); `{p}` stands
-/// for a port that varies.
-const SEEDS: &[&str] = &[
+/// Lines of packets that mean something to the network of `topology`; `{p}` stands for a port that
+/// varies.
+pub const TOPOLOGY: &[&str] = &[
     "tcp 10.1.0.5:{p} > 10.99.0.1:90 S mss=1460",
     "tcp 10.1.0.5:{p} > 10.99.0.1:91 S mss=1460",
     "tcp 10.1.0.5:{p} > 10.99.0.1:92 S mss=1460",
@@ -37,17 +39,64 @@ const SEEDS: &[&str] = &[
 /// Ports that take part: few, so that packets meet flows.
 const PORTS: u64 = 48;
 
-/// A packet that means something, on a leg of which there are `legs`.
-pub fn plausible(rng: &mut Rng, legs: u64) -> Packet {
-    let line = SEEDS[rng.below(SEEDS.len() as u64) as usize];
+/// A packet of one of `lines`, on a leg of which there are `legs`.
+pub fn plausible(rng: &mut impl Choices, lines: &[&str], legs: u64) -> Packet {
+    let line = lines[rng.below(lines.len() as u64) as usize];
     let mut packet = packet(&line.replace("{p}", &(40_000 + rng.below(PORTS)).to_string()));
     packet.leg = LegId(rng.below(legs) as u16);
     packet
 }
 
+/// A stretch of time: mostly a batch's, at times a timeout's.
+pub fn pause(rng: &mut impl Choices) -> Duration {
+    match rng.below(100) {
+        0 => Duration::from_secs(rng.below(600)),
+        1..5 => Duration::from_millis(rng.below(2_000)),
+        _ => Duration::from_micros(rng.below(300)),
+    }
+}
+
+/// Turns a packet that leaves into something like an answer, so that handshakes get somewhere.
+pub fn answer(packet: &mut Packet) {
+    let Ok(headers) = Headers::parse(packet) else { return };
+    let (l4, end) = (headers.l4(), headers.total_len());
+    let bytes = &mut packet.data_mut()[..end];
+    match headers.family {
+        Family::V4 => swap(bytes, 12, 4),
+        Family::V6 => swap(bytes, 8, 16),
+    }
+    match headers.transport {
+        Transport::Udp { .. } => swap(bytes, l4, 2),
+        Transport::Tcp { .. } => answer_segment(&mut bytes[l4..l4 + 20]),
+        _ => {}
+    }
+}
+
+fn answer_segment(tcp: &mut [u8]) {
+    swap(tcp, 0, 2);
+    // Acknowledge what came, a SYN too, and say what was expected.
+    let (seq, ack) = (word(tcp, 4), word(tcp, 8));
+    let syn = tcp[13] & 2;
+    tcp[4..8].copy_from_slice(&ack.to_be_bytes());
+    tcp[8..12].copy_from_slice(&seq.wrapping_add(u32::from(syn > 0)).to_be_bytes());
+    tcp[13] = match (syn > 0, ack) {
+        (true, 0) => 0x12,
+        _ => 0x10,
+    };
+}
+
+fn swap(bytes: &mut [u8], at: usize, len: usize) {
+    let (a, b) = bytes[at..at + 2 * len].split_at_mut(len);
+    a.swap_with_slice(b);
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
 /// Spoils a packet in one of many ways, most of them small. Its checksums may be made good again, so
 /// that it gets further.
-pub fn spoil(rng: &mut Rng, packet: &mut Packet) {
+pub fn spoil(rng: &mut impl Choices, packet: &mut Packet) {
     let len = packet.len() as u64;
     match rng.below(10) {
         0 => packet.set_len(rng.below(len + 1) as usize),
@@ -75,7 +124,7 @@ pub fn spoil(rng: &mut Rng, packet: &mut Packet) {
 }
 
 /// Makes the IPv4 header checksum right, and then that of the transport if there is one to be found.
-fn mend(packet: &mut Packet) {
+pub fn mend(packet: &mut Packet) {
     let header = usize::from(packet.data().first().map_or(0, |byte| byte & 0xf)) * 4;
     if packet.data().first().is_some_and(|byte| byte >> 4 == 4)
         && let Some(bytes) = packet.data_mut().get_mut(..header)
@@ -101,7 +150,7 @@ fn mend(packet: &mut Packet) {
     }
 }
 
-fn offload(rng: &mut Rng) -> Offload {
+fn offload(rng: &mut impl Choices) -> Offload {
     let checksum = match rng.below(4) {
         0 => Checksum::Complete,
         1 => Checksum::Verified,

@@ -11,11 +11,10 @@ use balun::sim;
 use nat::rng::{Rng, mix};
 use nat::{Balancer, Engine, Verdict};
 use netstack::segment::segment;
-use netstack::wire::Family;
 use netstack::{Instant, Packet};
 use tests::bench::{Scenario, seeds, simulate};
 use tests::builder::packet_on;
-use tests::mutate::{plausible, spoil};
+use tests::mutate::{TOPOLOGY, answer, pause, plausible, spoil};
 use tests::topology::{self, Mode};
 use tests::transfer::{Job, Order};
 use tests::watchdog::Watchdog;
@@ -45,17 +44,8 @@ impl Drop for Told {
     }
 }
 
-/// A stretch of time: mostly a batch's, at times a timeout's.
-fn pause(rng: &mut Rng) -> Duration {
-    match rng.below(100) {
-        0 => Duration::from_secs(rng.below(600)),
-        1..5 => Duration::from_millis(rng.below(2_000)),
-        _ => Duration::from_micros(rng.below(300)),
-    }
-}
-
 fn next_packet(rng: &mut Rng) -> Packet {
-    let mut packet = plausible(rng, LEGS);
+    let mut packet = plausible(rng, TOPOLOGY, LEGS);
     if rng.below(3) > 0 {
         spoil(rng, &mut packet);
     }
@@ -136,7 +126,10 @@ async fn survive(seed: u64) {
         while balancer.poll_transmit(now, &mut packet) {
             check_departure(&packet, true);
             let mut copy = packet.clone();
-            answer(&mut rng, &mut copy);
+            answer(&mut copy);
+            if rng.below(4) == 0 {
+                spoil(&mut rng, &mut copy);
+            }
             departed.push(copy);
             answers += 1;
             assert!(answers < ANSWERS);
@@ -149,40 +142,6 @@ async fn survive(seed: u64) {
     let stats = balancer.divert.stack().with(|endpoint| endpoint.stats());
     assert!(stats.opened > 100 && stats.accepted > 0, "{stats:?}");
     forget_everything(&mut balancer, now).await;
-}
-
-/// Turns a packet that leaves into something like an answer, so that handshakes get somewhere.
-fn answer(rng: &mut Rng, packet: &mut Packet) {
-    let Ok(headers) = netstack::wire::Headers::parse(packet) else { return };
-    let (l4, end) = (headers.l4(), headers.total_len());
-    let bytes = &mut packet.data_mut()[..end];
-    match headers.family {
-        Family::V4 => swap(bytes, 12, 4),
-        Family::V6 => swap(bytes, 8, 16),
-    }
-    let Some(tcp) = bytes.get_mut(l4..l4 + 20) else { return };
-    swap(tcp, 0, 2);
-    // Acknowledge what came, a SYN too, and say what was expected.
-    let (seq, ack) = (word(tcp, 4), word(tcp, 8));
-    let syn = tcp[13] & 2;
-    tcp[4..8].copy_from_slice(&ack.to_be_bytes());
-    tcp[8..12].copy_from_slice(&seq.wrapping_add(u32::from(syn > 0)).to_be_bytes());
-    tcp[13] = match (syn > 0, ack) {
-        (true, 0) => 0x12,
-        _ => 0x10,
-    };
-    if rng.below(4) == 0 {
-        spoil(rng, packet);
-    }
-}
-
-fn swap(bytes: &mut [u8], at: usize, len: usize) {
-    let (a, b) = bytes[at..at + 2 * len].split_at_mut(len);
-    a.swap_with_slice(b);
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// When nothing comes any more, everything is given back.

@@ -1,0 +1,44 @@
+//! The fuzzers' harnesses on bytes of a seed, and on every input that once made one fail.
+//!
+//! `BALUN_SEED=n` repeats a seed.
+
+use std::fs;
+use std::path::Path;
+
+use nat::rng::{Rng, mix};
+use tests::fuzz;
+
+type Harness = fn(&[u8]);
+
+const HARNESSES: [(&str, Harness); 3] =
+    [("headers", fuzz::headers), ("engine", fuzz::engine), ("icmp", fuzz::icmp)];
+
+#[test]
+fn random_bytes_break_nothing() {
+    let seeds = match std::env::var("BALUN_SEED").map(|seed| seed.parse()) {
+        Ok(Ok(seed)) => vec![seed],
+        _ => (0..150).collect::<Vec<u64>>(),
+    };
+    for seed in seeds {
+        let mut rng = Rng::new(mix(seed));
+        let bytes: Vec<u8> = (0..rng.below(3_000)).map(|_| rng.next_u64() as u8).collect();
+        for (name, harness) in HARNESSES {
+            let run = std::panic::AssertUnwindSafe(|| harness(&bytes));
+            assert!(std::panic::catch_unwind(run).is_ok(), "{name}: repeat with BALUN_SEED={seed}");
+        }
+    }
+}
+
+/// Inputs that a fuzzer found, by the harness that they broke: `regressions/HARNESS/NAME`, named after
+/// what was wrong.
+#[test]
+fn what_once_broke_stays_mended() {
+    for (name, harness) in HARNESSES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(name);
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            println!("{name}: {}", entry.file_name().display());
+            harness(&fs::read(entry.path()).unwrap_or_default());
+        }
+    }
+}
