@@ -13,6 +13,8 @@ pub mod fuzz;
 #[cfg(feature = "system")]
 pub mod http;
 #[cfg(feature = "system")]
+pub mod kernel_nat;
+#[cfg(feature = "system")]
 pub mod ledger;
 pub mod mutate;
 #[cfg(feature = "system")]
