@@ -8,6 +8,7 @@
 //! | `relay` | one direction of a body |
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
+//! | [`proxy_protocol`] | the header that tells a backend who the client is |
 //! | [`upstream`] | choosing, reaching and keeping connections to backends |
 //! | [`tls`] | TLS on the client's side |
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
@@ -28,6 +29,7 @@ pub mod http1;
 pub mod limits;
 pub mod orderly;
 pub mod proxy;
+pub mod proxy_protocol;
 mod relay;
 pub mod service;
 pub mod splice;

@@ -1,7 +1,8 @@
 //! Mode `tcp`: two connections, the bytes between them untouched.
 //!
 //! # Theory of operation
-//! A backend is chosen and connected, the next one if that fails. Then both directions are copied
+//! A backend is chosen and connected, the next one if that fails. If the service says so, a PROXY
+//! header is the first that the backend is sent. Then both directions are copied
 //! at once through bounded buffers. When one side ends, the other is shut down for writing and the
 //! opposite direction goes on (half-close). When one side fails, or nothing moves for too long, both
 //! are dropped without shutdown, which the streams should turn into resets.
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::http1::framing::Framing;
+use crate::proxy_protocol::Version;
 use crate::relay::Relay;
 use crate::stats::{Counter, SpliceStats};
 use crate::timeouts::Timeouts;
@@ -29,13 +31,22 @@ pub struct SpliceService<C: Connect> {
     connector: C,
     balance: Rc<dyn Balance>,
     timeouts: Timeouts,
+    proxy_protocol: Option<Version>,
     stats: SpliceStats,
 }
 
 impl<C: Connect> SpliceService<C> {
     /// A service that has done nothing yet. Of `timeouts` it uses `connect` and `tunnel`.
     pub fn new(connector: C, balance: Rc<dyn Balance>, timeouts: Timeouts) -> Self {
-        Self { connector, balance, timeouts, stats: SpliceStats::default() }
+        let stats = SpliceStats::default();
+        Self { connector, balance, timeouts, proxy_protocol: None, stats }
+    }
+
+    /// The same, whose backends are told of each client by a PROXY header.
+    #[must_use]
+    pub const fn with_proxy_protocol(mut self, version: Option<Version>) -> Self {
+        self.proxy_protocol = version;
+        self
     }
 
     /// What it did so far.
@@ -50,9 +61,13 @@ impl<C: Connect> fmt::Debug for SpliceService<C> {
     }
 }
 
-/// Serves one client connection to its end.
-pub async fn splice<S, C>(mut client: S, peer: SocketAddr, service: Rc<SpliceService<C>>)
-where
+/// Serves one client connection to its end: from `peer`, made to `local`.
+pub async fn splice<S, C>(
+    mut client: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    service: Rc<SpliceService<C>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
 {
@@ -74,6 +89,10 @@ where
     stats.count_connected_to(turn.backend);
     let [mut client_in, mut client_out, mut upstream_in, mut upstream_out] =
         [const { Buffer::new() }; 4];
+    if let Some(version) = service.proxy_protocol {
+        // What is already in a tunnel's buffer leaves before anything that it reads.
+        upstream_out.push(&version.header(peer, local));
+    }
     let tunnel = Tunnel {
         client: &mut client,
         upstream: &mut upstream,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use l7::divert::Proxy;
 use nat::rng::mix;
 use netstack::tcp::TcpStream;
 use netstack::wire::Family;
-use tokio::io::BufReader;
+use tokio::io::{AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::http;
 use crate::ledger::Ledger;
-use crate::topology::{self, Mode, WEB};
+use crate::topology::{self, Mode, PROXIED, PROXYING, WEB, client, vip};
 use crate::transfer::{self, Job, Order, wrong};
 use crate::watchdog::Watchdog;
 
@@ -153,6 +153,15 @@ impl Bench {
         })
     }
 
+    /// Starts a transfer through the service that announces clients by a PROXY header.
+    pub fn start_proxied(&mut self, job: Job) -> oneshot::Receiver<io::Result<()>> {
+        let (dial, family) = (self.dial(), self.scenario.family);
+        self.spawn(async move {
+            let stream = dial.dial(topology::vip(family, PROXYING)).await?;
+            transfer::run(stream, job).await
+        })
+    }
+
     /// Lets the network live until all of `results` are there, for at most `limit` of virtual time.
     ///
     /// # Panics
@@ -198,15 +207,42 @@ async fn requests(dial: SimDial, to: SocketAddr, job: Job) -> io::Result<()> {
     Ok(())
 }
 
+/// Serves a connection that begins with a PROXY header, version 2: it must name the client, and the
+/// service that it came to.
+async fn serve_proxied(mut stream: TcpStream) -> io::Result<u64> {
+    let mut start = [0; 16];
+    stream.read_exact(&mut start).await?;
+    let mut addresses = vec![0; usize::from(start[15])];
+    stream.read_exact(&mut addresses).await?;
+    let (family, octets) = match (start, addresses.len()) {
+        ([13, 10, 13, 10, 0, 13, 10, b'Q', b'U', b'I', b'T', 10, 0x21, 0x11, 0, _], 12) => {
+            (Family::V4, 4)
+        }
+        ([13, 10, 13, 10, 0, 13, 10, b'Q', b'U', b'I', b'T', 10, 0x21, 0x21, 0, _], 36) => {
+            (Family::V6, 16)
+        }
+        _ => return Err(wrong(format!("not a header: {start:x?}"))),
+    };
+    let (ends, ports) = addresses.split_at(2 * octets);
+    let expected = [client(family), vip(family, 0).ip()].map(|ip| match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    });
+    if ends != expected.concat() || ports[2..] != PROXYING.to_be_bytes() {
+        return Err(wrong(format!("somebody else's header: {addresses:x?}")));
+    }
+    transfer::serve(stream).await
+}
+
 fn acceptor(backend: usize, ledger: &Ledger) -> l7::divert::Acceptor {
     let ledger = ledger.clone();
     Rc::new(move |stream: TcpStream, _, local: SocketAddr| {
         let ledger = ledger.clone();
         tokio::task::spawn_local(async move {
-            if local.port() == WEB {
-                http::serve(stream, backend, ledger).await;
-            } else {
-                ledger.note(backend, &transfer::serve(stream).await);
+            match local.port() {
+                WEB => http::serve(stream, backend, ledger).await,
+                PROXIED => ledger.note(backend, &serve_proxied(stream).await),
+                _ => ledger.note(backend, &transfer::serve(stream).await),
             }
         });
     })

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstream};
+use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, server_config};
 use nat::{
     BackendConfig, Config, LegConfig, Listen, Mode as EngineMode, Nat, PoolConfig, PoolId, Prefix,
@@ -48,6 +49,10 @@ impl Mode {
 pub const WEB: u16 = 8080;
 /// Where they serve the protocol of [`transfer`](crate::transfer).
 pub const BYTES: u16 = 9000;
+/// Where they serve it behind a PROXY header.
+pub const PROXIED: u16 = 9001;
+/// The VIP's port of the service in front of those.
+pub const PROXYING: u16 = 94;
 /// Where they echo datagrams.
 pub const ECHO: u16 = 7000;
 /// The VIP's port for TLS, if there is a certificate.
@@ -117,7 +122,7 @@ pub fn snat(family: Family) -> IpAddr {
 pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Certificate>) -> Plan {
     let legs: Vec<_> = (0..=backends).map(|n| leg(n, netns.get(usize::from(n)))).collect();
     let engine_legs = legs.iter().map(engine_leg).collect();
-    let ports = [WEB, BYTES, ECHO];
+    let ports = [WEB, BYTES, ECHO, PROXIED];
     let pools = FAMILIES
         .iter()
         .flat_map(|&family| ports.map(|port| pool(family, port, backends)))
@@ -143,7 +148,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
             let (engine, app) = match mode {
                 Mode::Full => (full, None),
                 Mode::Dnat => (dnat, None),
-                Mode::Tcp => (EngineMode::Divert, application(Application::Tcp)),
+                Mode::Tcp => (EngineMode::Divert, application(Application::Tcp(None))),
                 Mode::Http => (EngineMode::Divert, application(http(None))),
             };
             add(Protocol::Tcp, vip(family, mode.web_port()), engine, 0, app.clone());
@@ -155,6 +160,8 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
             let app = application(http(certificate));
             add(Protocol::Tcp, vip(family, TLS), EngineMode::Divert, 0, app);
         }
+        let proxying = application(Application::Tcp(Some(Version::V2)));
+        add(Protocol::Tcp, vip(family, PROXYING), EngineMode::Divert, 3, proxying);
         add(Protocol::Udp, vip(family, DATAGRAMS), full, 2, None);
         add(Protocol::Udp, vip(family, DATAGRAMS + 1), dnat, 2, None);
         add(Protocol::Icmp, SocketAddr::new(echo_vip(family), 0), full, 2, None);

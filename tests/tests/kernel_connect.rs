@@ -90,7 +90,8 @@ async fn bytes_are_spliced() -> std::io::Result<()> {
             let balance = backends().await?;
             let service = Rc::new(SpliceService::new(KernelConnect, balance, Timeouts::default()));
             let (mut client, ours) = duplex(4096);
-            let splicing = tokio::task::spawn_local(l7::splice(ours, CLIENT, Rc::clone(&service)));
+            let splicing =
+                tokio::task::spawn_local(l7::splice(ours, CLIENT, CLIENT, Rc::clone(&service)));
             assert!(ask(&mut client, true).await?.contains("hello from a"));
             let mut rest = Vec::new();
             client.read_to_end(&mut rest).await?;

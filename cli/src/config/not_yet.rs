@@ -23,7 +23,6 @@ const NOT_YET: &[&str] = &[
     "pool.*.backend.*.max-connections",
     "pool.*.backend.*.tls",
     "service.*.sni",
-    "service.*.proxy-protocol",
     "service.*.tls.alpn=h2",
     "service.*.access-log",
     "service.*.route",

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::{Address, Protocol as Transport};
 
 use super::{ApplicationPlan, LegPlan, Plan, Protocol};
 use crate::config::model::{
-    Config, Forwarded, Leg, Listen, Mode, Nat, Pool, Scheduler, Service, Tls,
+    Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Scheduler, Service, Tls,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -150,7 +151,10 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
 fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPlan>, PlanError> {
     let protocol = match service.mode.value {
         Mode::Nat => return Ok(None),
-        Mode::Tcp => Protocol::Tcp,
+        Mode::Tcp => Protocol::Tcp(service.proxy_protocol.map(|version| match version {
+            ProxyProtocol::V1 => Version::V1,
+            ProxyProtocol::V2 => Version::V2,
+        })),
         Mode::Http => {
             let forwarded = match service.forwarded {
                 Forwarded::Append => l7::Forwarded::Append,

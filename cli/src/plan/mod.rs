@@ -13,7 +13,7 @@ use l7::balance::{PoolBalance, Userspace};
 use l7::divert::{Acceptor, Proxy};
 use l7::orderly::Orderly;
 use l7::upstream::Connect;
-use l7::{Service, SpliceService, serve, splice, tls};
+use l7::{Service, SpliceService, proxy_protocol, serve, splice, tls};
 use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
 use netstack::dev::netns::NamespaceError;
@@ -58,8 +58,8 @@ pub struct ApplicationPlan {
 pub enum Protocol {
     /// HTTP, each request balanced by itself; inside TLS if there are settings for it.
     Http(Box<l7::Config>, Option<Arc<rustls::ServerConfig>>),
-    /// Bytes.
-    Tcp,
+    /// Bytes; backends may be told of the client by a PROXY header.
+    Tcp(Option<proxy_protocol::Version>),
 }
 
 /// Why a leg could not be opened.
@@ -200,12 +200,14 @@ fn accept<C: Connect>(
             };
             (Rc::new(acceptor), Rc::new(read))
         }
-        Protocol::Tcp => {
+        Protocol::Tcp(proxy_protocol) => {
             let timeouts = l7::Timeouts::default();
-            let service = Rc::new(SpliceService::new(connect, balance, timeouts));
+            let service = SpliceService::new(connect, balance, timeouts);
+            let service = Rc::new(service.with_proxy_protocol(*proxy_protocol));
             let read = Rc::clone(&service);
-            let acceptor = move |stream: TcpStream, peer, _| {
-                tokio::task::spawn_local(splice(Orderly::new(stream), peer, Rc::clone(&service)));
+            let acceptor = move |stream: TcpStream, peer, local| {
+                let (stream, service) = (Orderly::new(stream), Rc::clone(&service));
+                tokio::task::spawn_local(splice(stream, peer, local, service));
             };
             let read = move || ApplicationStats {
                 by_backend: read.stats().connections_by_backend(),

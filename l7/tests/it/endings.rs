@@ -104,7 +104,7 @@ async fn a_splice_passes_an_end_as_an_end_and_a_failure_as_a_reset() {
             ));
             let (mut near, far, resets) = noted();
             near.shutdown().await.unwrap();
-            splice(far, peer(), service).await;
+            splice(far, peer(), peer(), service).await;
             assert_eq!(resets.get(), expected);
         })
         .await;

@@ -1,7 +1,9 @@
 //! Mode `tcp`.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
+use l7::proxy_protocol::Version;
 use l7::{SpliceService, Timeouts, splice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::task::spawn_local;
@@ -37,7 +39,8 @@ async fn bytes_pass_both_ways_and_each_side_ends_on_its_own() {
             network.seed.set(seed);
             let service = service(&network);
             let (near, far) = duplex(PIPE);
-            let task = spawn_local(splice(network.ragged(far), peer(), Rc::clone(&service)));
+            let task =
+                spawn_local(splice(network.ragged(far), peer(), peer(), Rc::clone(&service)));
             let (mut reader, mut writer) = split(near);
             let sent = pattern(300_000, seed);
             let copy = sent.clone();
@@ -67,7 +70,7 @@ async fn a_side_that_fails_takes_the_other_with_it() {
         })]);
         let service = service(&network);
         let (mut near, far) = duplex(PIPE);
-        let task = spawn_local(splice(far, peer(), Rc::clone(&service)));
+        let task = spawn_local(splice(far, peer(), peer(), Rc::clone(&service)));
         near.write_all(b"hello").await.unwrap();
         // The backend is gone: its end reaches us, and writing to it fails.
         assert!(ended(&mut near).await);
@@ -84,7 +87,7 @@ async fn without_backend_the_client_is_dropped() {
         let network = Network::new([Backend::Refuses]);
         let service = service(&network);
         let (mut near, far) = duplex(PIPE);
-        splice(far, peer(), Rc::clone(&service)).await;
+        splice(far, peer(), peer(), Rc::clone(&service)).await;
         assert!(ended(&mut near).await);
         assert_eq!(service.stats().refused.get(), 1);
         assert_eq!(*network.failed.borrow(), [0]);
@@ -98,7 +101,7 @@ async fn a_silent_pair_is_cut_off_after_its_time() {
         let network = Network::new([echo()]);
         let service = service(&network);
         let (mut near, far) = duplex(PIPE);
-        let task = spawn_local(splice(far, peer(), Rc::clone(&service)));
+        let task = spawn_local(splice(far, peer(), peer(), Rc::clone(&service)));
         let began = Instant::now();
         let half = Timeouts::default().tunnel / 2;
         tokio::time::sleep(half).await;
@@ -109,6 +112,29 @@ async fn a_silent_pair_is_cut_off_after_its_time() {
         assert_eq!(service.stats().aborted.get(), 1);
         drop(near);
         tokio::time::sleep(Duration::from_secs(1)).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_header_comes_before_the_client_has_spoken() {
+    local(async {
+        let local: SocketAddr = "10.99.0.1:80".parse().unwrap();
+        let network = Network::new([serves(move |mut stream, _| async move {
+            let header = Version::V1.header(peer(), local);
+            expect(&mut stream, std::str::from_utf8(&header).unwrap()).await;
+            stream.write_all(b"welcome").await.unwrap();
+            expect(&mut stream, "thanks").await;
+        })]);
+        let timeouts = Timeouts::default();
+        let service = SpliceService::new(network.connector(), network.balance(), timeouts);
+        let service = Rc::new(service.with_proxy_protocol(Some(Version::V1)));
+        let (mut near, far) = duplex(PIPE);
+        spawn_local(splice(far, peer(), local, Rc::clone(&service)));
+        expect(&mut near, "welcome").await;
+        near.write_all(b"thanks").await.unwrap();
+        assert!(ended(&mut near).await);
+        assert_eq!(service.stats().bytes_up.get(), 6);
     })
     .await;
 }
