@@ -1,5 +1,5 @@
 //! The PROXY protocol's header: who the client is, told to a backend before the first byte
-//! (HAProxy's `proxy-protocol.txt`, sections 2.1 and 2.2).
+//! (`HAProxy`'s `proxy-protocol.txt`, sections 2.1 and 2.2).
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -102,7 +102,7 @@ impl Bench {
         let plan = topology::plan(backends, seed, &[], None);
         let (balancer, _) = plan.assemble().unwrap_or_else(|e| panic!("{e}"));
         let ledger = Ledger::default();
-        let mut hosts = vec![Host::client(topology::client(family), mix(seed ^ 0x14))];
+        let mut hosts = vec![Host::client(client(family), mix(seed ^ 0x14))];
         for i in 0..backends {
             let (address, seed) = (topology::backend(family, i), mix(seed ^ (0x1e + u64::from(i))));
             hosts.push(Host::serving(address, acceptor(usize::from(i), &ledger), seed));
@@ -146,9 +146,9 @@ impl Bench {
         let (dial, family) = (self.dial(), self.scenario.family);
         self.spawn(async move {
             if mode == Mode::Http {
-                return requests(dial, topology::vip(family, mode.web_port()), job).await;
+                return requests(dial, vip(family, mode.web_port()), job).await;
             }
-            let stream = dial.dial(topology::vip(family, mode.bytes_port())).await?;
+            let stream = dial.dial(vip(family, mode.bytes_port())).await?;
             transfer::run(stream, job).await
         })
     }
@@ -157,7 +157,7 @@ impl Bench {
     pub fn start_proxied(&mut self, job: Job) -> oneshot::Receiver<io::Result<()>> {
         let (dial, family) = (self.dial(), self.scenario.family);
         self.spawn(async move {
-            let stream = dial.dial(topology::vip(family, PROXYING)).await?;
+            let stream = dial.dial(vip(family, PROXYING)).await?;
             transfer::run(stream, job).await
         })
     }

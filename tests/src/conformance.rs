@@ -1,6 +1,5 @@
 //! Requirements of RFCs, each with the tests that show it, and the table that both make.
 
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// When a requirement binds balun.
@@ -41,6 +40,17 @@ pub struct Case {
     pub run: fn(),
 }
 
+/// What a document leaves open and balun does not have, so that no test can show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// Its name in the table.
+    pub line: &'static str,
+    /// Where it is written.
+    pub source: &'static str,
+    /// What balun does instead.
+    pub instead: &'static str,
+}
+
 /// Declares tests, each under the requirement that it shows, and `CASES`, the list of them.
 ///
 /// ```ignore
@@ -76,29 +86,33 @@ macro_rules! conforms {
     };
 }
 
-/// The table of these cases, each run for its result.
-pub fn table(cases: &[Case]) -> String {
-    let mut sorted = cases.to_vec();
-    sorted.sort_by_key(|case| {
-        let (letter, number) = case.line.split_at(1);
-        (order(letter), number.parse::<u16>().unwrap_or(u16::MAX))
-    });
-    let mut table = String::from(
-        "| line | where | when | what must hold | result | test |\n|---|---|---|---|---|---|\n",
-    );
-    for case in sorted {
+/// The table of these, each case run for its result.
+pub fn table(cases: &[Case], choices: &[Choice]) -> String {
+    let cases = cases.iter().map(|case| {
         let passed = catch_unwind(AssertUnwindSafe(case.run)).is_ok();
         let result = if passed { "pass" } else { "**fail**" };
         let test = case.test.split_once("::").map_or(case.test, |(_, rest)| rest);
         let (line, source, applies) = (case.line, case.source, case.applies.name());
         let says = case.requirement.trim();
-        // Writing to a string does not fail.
-        let _ = writeln!(table, "| {line} | {source} | {applies} | {says} | {result} | `{test}` |");
+        (line, format!("| {line} | {source} | {applies} | {says} | {result} | `{test}` |"))
+    });
+    let choices = choices.iter().map(|Choice { line, source, instead }| {
+        (*line, format!("| {line} | {source} | our choice | {instead} | not built | |"))
+    });
+    let mut rows: Vec<_> = cases.chain(choices).collect();
+    rows.sort_by_key(|(line, _)| place(line));
+    let mut table = String::from(
+        "| line | where | when | what must hold | result | test |\n|---|---|---|---|---|---|\n",
+    );
+    for (_, row) in rows {
+        table.push_str(&row);
+        table.push('\n');
     }
     table
 }
 
-/// Documents in the order in which a reader wants them.
-fn order(letter: &str) -> usize {
-    "UTIVCL".find(letter).unwrap_or(usize::MAX)
+/// Documents in the order in which a reader wants them, and the lines of each by number.
+fn place(line: &str) -> (usize, u16) {
+    let (letter, number) = line.split_at(1);
+    ("UTIVCL".find(letter).unwrap_or(usize::MAX), number.parse().unwrap_or(u16::MAX))
 }

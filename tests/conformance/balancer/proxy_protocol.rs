@@ -1,4 +1,4 @@
-//! Who the client is, told to a backend (HAProxy's `proxy-protocol.txt`).
+//! Who the client is, told to a backend (`HAProxy`'s `proxy-protocol.txt`).
 
 use std::time::Duration;
 
