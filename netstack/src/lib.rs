@@ -5,6 +5,7 @@
 //! | [`time`] | [`Instant`]: microseconds since the run's epoch; no clock is read here |
 //! | [`packet`] | one IP packet, possibly a super-packet, with its offload state |
 //! | [`wire`] | addresses, checked header views, checksums, the packet line |
+//! | [`segment`], [`fragment`] | cutting super-packets, and packets that a link is too small for |
 //! | [`wheel`] | deadlines, in a hierarchical timer wheel |
 //! | [`tcp`] | a user-space TCP endpoint: one smoltcp socket a connection |
 //! | `dev` | TUN, namespaces, captures, memory: the only code that does I/O on packets |
@@ -13,6 +14,7 @@
 
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod fragment;
 pub mod packet;
 pub mod segment;
 pub mod tcp;
