@@ -20,6 +20,7 @@
 //! | [`snat`] | the addresses and ports that backends see |
 //! | [`service`], [`route`] | what we listen on; where a packet leaves |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
+//! | [`mss`] | the MSS option of SYNs, lowered to the path |
 //! | [`verdict`], [`stats`], [`limits`] | results, counters, and every limit in one place |
 
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod engine;
 pub mod flow;
 pub mod icmp;
 pub mod limits;
+pub mod mss;
 pub mod pool;
 pub mod rewrite;
 pub mod rng;
