@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use netstack::packet::{Checksum, Offload};
+use netstack::packet::{Checksum, MAX_PACKET_LEN, Offload};
+use netstack::segment::segment;
 use netstack::wire::checksum::{self, Delta};
 use netstack::wire::fields::{icmp_field, tcp_field};
 use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
@@ -28,6 +29,11 @@ pub enum IcmpError {
     HostUnreachable,
     /// A policy or a limit forbids it (RFC 5508 REQ-8, RFC 6888 REQ-11).
     Prohibited,
+    /// It does not fit the link on which it would go on (RFC 1191, RFC 4443 section 3.2).
+    TooBig {
+        /// The MTU of that link.
+        mtu: u16,
+    },
 }
 
 impl IcmpError {
@@ -37,10 +43,20 @@ impl IcmpError {
             (Family::V4, Self::PortUnreachable) => (3, 3),
             (Family::V4, Self::HostUnreachable) => (3, 1),
             (Family::V4, Self::Prohibited) => (3, 13),
+            (Family::V4, Self::TooBig { .. }) => (3, 4),
             (Family::V6, Self::TimeExceeded) => (3, 0),
             (Family::V6, Self::PortUnreachable) => (1, 4),
             (Family::V6, Self::HostUnreachable) => (1, 0),
             (Family::V6, Self::Prohibited) => (1, 1),
+            (Family::V6, Self::TooBig { .. }) => (2, 0),
+        }
+    }
+
+    /// The four bytes behind the checksum.
+    const fn rest(self) -> u32 {
+        match self {
+            Self::TooBig { mtu } => mtu as u32,
+            _ => 0,
         }
     }
 }
@@ -74,15 +90,21 @@ pub fn echo_reply(packet: &mut Packet, headers: &Headers) {
 
 /// Turns a packet into an ICMP error about it, sent from `source` to its sender.
 ///
-/// The caller has made sure that there may be one: see `Engine::reject`.
-pub fn error(packet: &mut Packet, headers: &Headers, source: Address, error: IcmpError) {
+/// The error is no longer than `mtu`. The caller has made sure that there may be one: see
+/// `Engine::reject`.
+pub fn error(
+    packet: &mut Packet,
+    headers: &Headers,
+    source: Address,
+    error: IcmpError,
+    mtu: usize,
+) {
     let (header_len, protocol, most) = match headers.family {
         Family::V4 => (20, ICMPV4, MAX_V4_ERROR),
         Family::V6 => (40, ICMPV6, MAX_V6_ERROR),
     };
-    // A quote shows the packet as it was on the wire, so its checksum too.
-    checksum::complete(packet);
-    let quote_len = headers.total_len().min(most - header_len - icmp_field::LEN);
+    as_on_the_wire(packet);
+    let quote_len = packet.len().min(most.min(mtu).saturating_sub(header_len + icmp_field::LEN));
     let quote = packet.data()[..quote_len].to_vec();
 
     packet.set_len(header_len + icmp_field::LEN + quote_len);
@@ -90,8 +112,21 @@ pub fn error(packet: &mut Packet, headers: &Headers, source: Address, error: Icm
     let (kind, code) = error.type_and_code(headers.family);
     let icmp = &mut packet.data_mut()[header_len..];
     icmp[..icmp_field::LEN].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
+    icmp[4..icmp_field::LEN].copy_from_slice(&error.rest().to_be_bytes());
     icmp[icmp_field::LEN..].copy_from_slice(&quote);
     finish(packet, header_len, protocol, icmp_field::CHECKSUM.start, source, headers.src);
+}
+
+/// Makes a packet what a wire would have carried of it first: one segment, with its own lengths and a
+/// complete checksum.
+fn as_on_the_wire(packet: &mut Packet) {
+    if packet.offload.gso.is_some() {
+        let first = segment(packet, MAX_PACKET_LEN).ok().and_then(|mut segments| segments.next());
+        if let Some(first) = first {
+            packet.copy_from(&first);
+        }
+    }
+    checksum::complete(packet);
 }
 
 /// Turns a TCP segment into the RST that a closed port answers it with (RFC 9293 section 3.10.7.1).

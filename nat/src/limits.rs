@@ -36,6 +36,9 @@ pub const PENDING_SYN_LEN: usize = 512;
 pub const FAILURES_TO_EJECT: u32 = 3;
 /// Flows that one call of `handle_timeout` expires at most, so that no packet waits for more.
 pub const EXPIRE_BATCH: usize = 256;
+/// Pieces that one packet is cut into for a leg with a small MTU: those of 64 KiB over the smallest one,
+/// 68 bytes. A packet that would make more is dropped ([`DropReason::PacketTooBig`](crate::DropReason)).
+pub const MAX_PIECES: usize = 1_400;
 /// ICMP errors and RSTs that balun makes by itself in a second (Linux allows 1,000).
 pub const ERRORS_PER_SECOND: u32 = 1_000;
 /// Of these, how many at once.

@@ -78,6 +78,7 @@ drop_reasons! {
     Multicast = "multicast": "A multicast or broadcast destination; balun balances unicast.";
     Fragment = "fragment": "A fragment; they are not reassembled yet.";
     TtlExceeded = "ttl-exceeded": "TTL or hop limit reached zero here.";
+    PacketTooBig = "packet-too-big": "Longer than the MTU of the leg that it would leave by, and not to be cut.";
     NoService = "no-service": "To an address of ours on which no service listens for this port.";
     NoFlow = "no-flow": "A TCP segment in the middle of a connection that is not tracked.";
     NoRoute = "no-route": "No leg leads to the destination.";

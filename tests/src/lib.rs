@@ -21,6 +21,7 @@ pub mod mutate;
 pub mod netns;
 pub mod oracle;
 pub mod pattern;
+pub mod reassembly;
 #[cfg(feature = "system")]
 pub mod topology;
 #[cfg(feature = "system")]

@@ -67,6 +67,7 @@ fn alone(reason: DropReason) -> Option<Packet> {
         DropReason::Multicast => packet("udp 10.1.0.5:1 > 224.0.0.1:53"),
         DropReason::Fragment => packet("udp 10.1.0.5 > 10.99.0.1 frag=1480 ipid=7 len=20"),
         DropReason::TtlExceeded => packet("udp 10.1.0.5:1 > 10.99.0.1:53 ttl=1"),
+        DropReason::PacketTooBig => packet("udp 10.1.0.5:1 > 10.99.0.1:53 len=1473 df"),
         DropReason::NoService => packet("tcp 10.1.0.5:1 > 10.99.0.1:99 S"),
         DropReason::NoFlow => packet("tcp 10.1.0.5:1 > 10.99.0.1:80 . ack=1"),
         DropReason::NoRoute => packet("udp 10.1.0.5:1 > 192.0.2.1:53"),

@@ -35,24 +35,24 @@ fn full_nat_rewrites_both_ends_both_ways() {
         for csum in ["", " csum=partial"] {
             let mut bed = Bed::new(config());
             let seen =
-                bed.send(0, &format!("tcp {client}:40000 > {vip}:80 S seq=7 mss=1460{csum}"));
+                bed.send(0, &format!("tcp {client}:40000 > {vip}:80 S seq=7 mss=1400{csum}"));
             let port = bed.flow().snat.port;
             assert_eq!(
                 seen,
                 forward(
                     1,
-                    format!("tcp {snat}:{port} > {backend}:8080 S seq=7 mss=1460 ttl=63{csum}")
+                    format!("tcp {snat}:{port} > {backend}:8080 S seq=7 mss=1400 ttl=63{csum}")
                 )
             );
             let seen = bed.send(
                 1,
-                &format!("tcp {backend}:8080 > {snat}:{port} S. seq=9 ack=8 mss=1460{csum}"),
+                &format!("tcp {backend}:8080 > {snat}:{port} S. seq=9 ack=8 mss=1400{csum}"),
             );
             assert_eq!(
                 seen,
                 forward(
                     0,
-                    format!("tcp {vip}:80 > {client}:40000 S. seq=9 ack=8 mss=1460 ttl=63{csum}")
+                    format!("tcp {vip}:80 > {client}:40000 S. seq=9 ack=8 mss=1400 ttl=63{csum}")
                 )
             );
             let seen =

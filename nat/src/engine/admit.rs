@@ -5,8 +5,8 @@ use hashbrown::HashMap;
 use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
-use super::Engine;
 use super::track::rewrite_of;
+use super::{Engine, Origin, mtu};
 use crate::flow::{Direction, Flow, FlowId, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS};
@@ -105,18 +105,27 @@ impl Engine {
         flow.assignment.service = Some(service);
         self.assign(&mut flow, nat, pool, chosen)?;
 
+        let leg = flow.backend_leg;
+        if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
+            && !mtu::may_be_cut(packet)
+        {
+            self.unassign(&flow);
+            return Ok(self.refuse_too_big(now, packet, headers, Origin::Leg, mtu));
+        }
         let pending = self.keep_syn(packet, headers, pool, nat, chosen);
         if !rewrite::decrement_ttl(packet, headers) {
             self.unassign(&flow);
             return Ok(self.reject_ttl(now, packet, headers));
         }
+        if tuple.protocol == Protocol::Tcp {
+            self.mtus.clamp_mss([flow.client_leg, leg], packet, headers);
+        }
         rewrite_of(&flow, Direction::Forward).apply(packet, headers);
-        packet.leg = flow.backend_leg;
         match self.flows.insert(flow) {
             Ok(id) => {
                 self.pending_syns.extend(pending.map(|pending| (id, pending)));
                 self.stats.flows_opened += 1;
-                Ok(Verdict::Forward)
+                Ok(self.leave(packet, headers, leg))
             }
             Err(flow) => {
                 // Under DNAT the same client port reached the same backend by another VIP. The packet
@@ -209,7 +218,7 @@ impl Engine {
             return None;
         }
         let rewrite = rewrite_of(&new, Direction::Forward);
-        let leg = new.backend_leg;
+        let [client_leg, leg] = [new.client_leg, new.backend_leg];
         self.unassign(&old);
         self.flows.update(id, |flow| *flow = new);
 
@@ -218,12 +227,12 @@ impl Engine {
         if !rewrite::decrement_ttl(packet, &headers) {
             return None;
         }
+        self.mtus.clamp_mss([client_leg, leg], packet, &headers);
         rewrite.apply(packet, &headers);
-        packet.leg = leg;
         pending.tried.push(next);
         self.pending_syns.insert(id, pending);
         self.stats.syn_failovers += 1;
-        Some(Verdict::Forward)
+        Some(self.leave(packet, &headers, leg))
     }
 
     /// A backend answered a SYN with its own.

@@ -65,8 +65,7 @@ impl Engine {
         restore_quote(packet, headers, &quote, &quoted);
         // RFC 5508 REQ-5c: a router behind us is not shown to the other side.
         readdress(packet, headers, source.unwrap_or(headers.src), answer.to.dst);
-        packet.leg = leg;
-        Verdict::Forward
+        self.leave(packet, headers, leg)
     }
 
     /// If the error says that a backend cannot be reached by the SYN that we sent it, offers the SYN to

@@ -16,6 +16,7 @@
 
 mod admit;
 mod errors;
+mod mtu;
 mod ours;
 mod track;
 
@@ -42,6 +43,7 @@ use crate::{
 };
 
 use admit::PendingSyns;
+use mtu::Mtus;
 use ours::OwnAddresses;
 
 /// The packet path (see the module's theory of operation).
@@ -52,6 +54,7 @@ pub struct Engine {
     pools: Vec<Pool>,
     snat: SnatPool,
     routes: Routes,
+    mtus: Mtus,
     own: OwnAddresses,
     limits: Limits,
     timeouts: Timeouts,
@@ -90,6 +93,7 @@ impl Engine {
             pools,
             snat: SnatPool::new(&config.snat, seed(3)),
             routes: Routes::new(&legs),
+            mtus: Mtus::new(&config.legs),
             own,
             limits: config.limits,
             timeouts: config.timeouts,
@@ -270,11 +274,15 @@ impl Engine {
     fn route(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
         match self.routes.lookup(headers.dst) {
             Some(leg) if self.legs > 1 && leg != packet.leg => {
+                if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
+                    && !mtu::may_be_cut(packet)
+                {
+                    return self.refuse_too_big(now, packet, headers, Origin::Leg, mtu);
+                }
                 if !rewrite::decrement_ttl(packet, headers) {
                     return self.reject_ttl(now, packet, headers);
                 }
-                packet.leg = leg;
-                Verdict::Forward
+                self.leave(packet, headers, leg)
             }
             _ => Verdict::Drop(DropReason::NoRoute),
         }

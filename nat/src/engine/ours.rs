@@ -55,7 +55,10 @@ impl Engine {
         match headers.transport {
             Transport::Echo { request: true, .. } => {
                 icmp::echo_reply(packet, headers);
-                Verdict::Reply
+                match self.leave(packet, headers, packet.leg) {
+                    Verdict::Forward => Verdict::Reply,
+                    other => other,
+                }
             }
             Transport::Tcp { flags, .. } if flags.contains(TcpFlags::RST) => {
                 Verdict::Drop(DropReason::NoFlow)
@@ -114,7 +117,8 @@ impl Engine {
         if !self.errors.take(now) {
             return Verdict::Drop(DropReason::RateLimited);
         }
-        icmp::error(packet, headers, source, error);
+        let mtu = self.mtus.of(packet.leg, headers.family);
+        icmp::error(packet, headers, source, error, mtu);
         Verdict::Reject(reason)
     }
 

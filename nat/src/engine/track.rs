@@ -3,7 +3,7 @@
 use netstack::wire::{Headers, Transport};
 use netstack::{Instant, Packet};
 
-use super::{Engine, Origin, Target, destination};
+use super::{Engine, Origin, Target, destination, mtu};
 use crate::flow::tcp::{Event, TcpState};
 use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::rewrite::{self, Rewrite};
@@ -48,6 +48,15 @@ impl Engine {
             // A packet from a wire that claims to be ours.
             return Verdict::Drop(DropReason::Martian);
         };
+        let exceeded = match target {
+            Target::Leg(leg) => self.mtus.exceeded(leg, packet, headers),
+            Target::Divert(_) => None,
+        };
+        if let Some(mtu) = exceeded
+            && !mtu::may_be_cut(packet)
+        {
+            return self.refuse_too_big(now, packet, headers, origin, mtu);
+        }
         let passes = origin == Origin::Leg && kind == Kind::Nat;
         if passes && !rewrite::decrement_ttl(packet, headers) {
             return self.reject_ttl(now, packet, headers);
@@ -58,6 +67,9 @@ impl Engine {
         let counters = flow.counters_mut(direction);
         counters.packets += 1;
         counters.bytes += packet.len() as u64;
+        if event == Some(Event::Syn) && kind == Kind::Nat {
+            self.mtus.clamp_mss([flow.client_leg, flow.backend_leg], packet, headers);
+        }
         if kind != Kind::Diverted {
             rewrite_of(flow, direction).apply(packet, headers);
         }
@@ -67,7 +79,10 @@ impl Engine {
         match target {
             Target::Leg(leg) => {
                 packet.leg = leg;
-                Verdict::Forward
+                match exceeded {
+                    None => Verdict::Forward,
+                    Some(mtu) => self.cut(packet, headers, mtu),
+                }
             }
             Target::Divert(to) => Verdict::Divert(to),
         }
