@@ -94,8 +94,8 @@ impl Engine {
     /// Refuses a packet with an ICMP error, if there may be one about it and the budget allows.
     ///
     /// RFC 1812 section 4.3.2.7 and RFC 4443 section 2.4 e: never about an ICMP error, a fragment other
-    /// than the first, or a packet whose source or destination is not one host. None of these comes
-    /// here but errors: fragments and martians were dropped before.
+    /// than the first, or a packet whose source or destination is not one host. The last do not come
+    /// here: martians were dropped before.
     pub(super) fn reject(
         &mut self,
         now: Instant,
@@ -104,7 +104,7 @@ impl Engine {
         error: IcmpError,
         reason: DropReason,
     ) -> Verdict {
-        if matches!(headers.transport, Transport::IcmpError | Transport::Fragment) {
+        if headers.transport == Transport::IcmpError || is_later_fragment(packet, headers) {
             return Verdict::Drop(reason);
         }
         // A port is unreachable at the address that was asked; anything else is said by the router.
@@ -130,5 +130,52 @@ impl Engine {
         headers: &Headers,
     ) -> Verdict {
         self.reject(now, packet, headers, IcmpError::TimeExceeded, DropReason::TtlExceeded)
+    }
+}
+
+/// True for a fragment other than the first of its packet.
+fn is_later_fragment(packet: &Packet, headers: &Headers) -> bool {
+    if headers.transport != Transport::Fragment {
+        return false;
+    }
+    let (at, mask) = match headers.family {
+        Family::V4 => (6, 0x1fff),
+        // In the fragment header, the last that was looked at.
+        Family::V6 => (headers.l4().saturating_sub(6), 0xfff8),
+    };
+    let field = packet.data().get(at..at + 2).map_or(0, |f| u16::from_be_bytes([f[0], f[1]]));
+    field & mask != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LegConfig, Mode, PoolConfig, PoolId, ServiceConfig, service::Listen};
+    use netstack::wire::{Protocol, text};
+
+    #[test]
+    fn an_error_is_about_the_first_fragment_alone() {
+        let service = |address: &str| {
+            let address = address.parse::<std::net::IpAddr>().unwrap().into();
+            let listen = Listen { protocol: Protocol::Udp, address, port: 53 };
+            ServiceConfig::new(listen, Mode::Divert, PoolId(0))
+        };
+        let services = vec![service("10.99.0.1"), service("fd99::1")];
+        let pools = vec![PoolConfig::new("none", Vec::new())];
+        let config = Config::new(1, vec![LegConfig::default()], pools, services);
+        let mut engine = Engine::new(config).unwrap();
+        let refused = Verdict::Reject(DropReason::PacketTooBig);
+        let silent = Verdict::Drop(DropReason::PacketTooBig);
+        for (ends, df) in [("10.1.0.5 > 10.99.0.1", " df"), ("fd01::5 > fd99::1", "")] {
+            for (frag, verdict) in [("0+", refused), ("8+", silent), ("1480", silent)] {
+                let line = format!("udp {ends} frag={frag} ipid=7 len=1480{df}");
+                let mut packet = text::packet(&line).unwrap();
+                let headers = Headers::parse(&packet).unwrap();
+                let (now, error) = (Instant::ZERO, IcmpError::TooBig { mtu: 1280 });
+                let reason = DropReason::PacketTooBig;
+                let found = engine.reject(now, &mut packet, &headers, error, reason);
+                assert_eq!(found, verdict, "{line}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What else a balancer owes the network, beyond the NAT documents.
 
+mod path_mtu;
 #[cfg(feature = "system")]
 mod proxy_protocol;
 
@@ -7,6 +8,7 @@ use tests::conformance::Case;
 
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
+    path_mtu::CASES,
     #[cfg(feature = "system")]
     proxy_protocol::CASES,
 ];
