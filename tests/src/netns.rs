@@ -57,6 +57,18 @@ impl World {
     /// # Panics
     /// If something else fails, or TUNs are not to be had although `BALUN_REQUIRE_TUN=1`.
     pub fn make(backends: u8, certificate: Option<&Certificate>) -> Option<Self> {
+        Self::make_with(backends, certificate, |_| ())
+    }
+
+    /// As [`make`](Self::make), of a plan that `change` has changed.
+    ///
+    /// # Panics
+    /// As [`make`](Self::make).
+    pub fn make_with(
+        backends: u8,
+        certificate: Option<&Certificate>,
+        change: impl FnOnce(&mut Plan),
+    ) -> Option<Self> {
         let namespaces =
             (0..=backends).map(|_| Namespace::create()).collect::<Result<Vec<_>, NamespaceError>>();
         let mut namespaces = match namespaces {
@@ -66,7 +78,8 @@ impl World {
         };
         let netns: Vec<_> =
             namespaces.iter().map(|n| n.path().to_string_lossy().into_owned()).collect();
-        let plan = topology::plan(backends, 1, &netns, certificate);
+        let mut plan = topology::plan(backends, 1, &netns, certificate);
+        change(&mut plan);
         let mut tuns = Vec::new();
         for leg in &plan.legs {
             match leg.open() {

@@ -5,14 +5,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use nat::DropReason;
 use netstack::wire::Family;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, socket, sockopt,
+};
 use tempfile::TempDir;
 use tests::netns::{PATIENCE, World};
 use tests::pattern::Pattern;
@@ -24,6 +27,8 @@ use tests::watchdog::Watchdog;
 
 const UPLOAD: usize = 5_000_000;
 const DOWNLOAD: usize = 10_000_000;
+/// The MTU of the narrower leg, where there is one.
+const NARROW: u16 = 1_400;
 /// Enough for the slowest of the tests on a slow machine.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -243,6 +248,71 @@ fn ping(address: IpAddr, len: usize) -> bool {
     let mut answer = vec![0; 2 * len + 100];
     let got = socket.recv(&mut answer).unwrap();
     answer[..got].ends_with(&request[8..])
+}
+
+/// A world in which the leg of this number carries packets of 1,400 bytes and the others of 1,500.
+fn narrow(leg: usize) -> Option<World> {
+    World::make_with(1, None, |plan| {
+        plan.legs[leg].tun.mtu = NARROW;
+        plan.engine.legs[leg].mtu = NARROW;
+    })
+}
+
+#[test]
+fn connections_between_legs_of_two_mtus_lose_nothing() {
+    let _watchdog = Watchdog::new("two MTUs", LIMIT);
+    for leg in [0, 1] {
+        let Some(mut world) = narrow(leg) else { return };
+        for (family, mode) in families_and_modes() {
+            let url = url(family, mode, &format!("/0/6/{DOWNLOAD}"));
+            let output = world.curl(&["-o", "/dev/null", "-w", ABOUT, &url]);
+            assert_eq!(abouts(&output)[0].code, 200, "{family:?} {mode:?}");
+        }
+        for (family, mode) in FAMILIES.into_iter().flat_map(|f| Mode::OPAQUE.map(|m| (f, m))) {
+            let job = Job { upload: 3_000_000, download: 10, salt: 3, order: Order::ClientFirst };
+            let result = world.as_async_client(async || {
+                let to = vip(family, mode.bytes_port());
+                transfer::run(tokio::net::TcpStream::connect(to).await?, job).await
+            });
+            result.unwrap_or_else(|e| panic!("{family:?} {mode:?}: {e}"));
+        }
+        // The SYNs had said it: no segment was too long.
+        assert_eq!(world.stop().dropped(DropReason::PacketTooBig), 0, "leg {leg}");
+    }
+}
+
+#[test]
+fn the_kernel_learns_the_mtu_behind_the_balancer() {
+    let _watchdog = Watchdog::new("path MTU", LIMIT);
+    let too_long = |error: &Error| error.raw_os_error() == Some(Errno::EMSGSIZE as i32);
+    for port in [DATAGRAMS, DATAGRAMS + 1] {
+        let Some(mut world) = narrow(1) else { return };
+        world.as_client(|| {
+            for family in FAMILIES {
+                let headers = if family == Family::V4 { 28 } else { 48 };
+                let socket = connected(vip(family, port));
+                if family == Family::V6 {
+                    setsockopt(&socket, sockopt::Ipv6DontFrag, &true).unwrap();
+                }
+                // It fits the client's own leg; of IPv4 the kernel forbids fragments by itself.
+                socket.send(&[7; 1_450]).unwrap();
+                let told = || socket.take_error().unwrap().is_some_and(|error| too_long(&error));
+                await_that(told, "the socket hears of it");
+                match family {
+                    Family::V4 => {
+                        assert_eq!(getsockopt(&socket, sockopt::IpMtu).unwrap(), NARROW.into());
+                    }
+                    Family::V6 => assert!(too_long(&socket.send(&[7; 1_450]).unwrap_err())),
+                }
+                let fits = vec![8; usize::from(NARROW) - headers];
+                socket.send(&fits).unwrap();
+                let mut received = [0; 2_000];
+                let len = socket.recv(&mut received).unwrap();
+                assert_eq!(received[..len], fits, "{family:?} port {port}");
+            }
+        });
+        assert_eq!(world.stop().dropped(DropReason::PacketTooBig), 2, "port {port}");
+    }
 }
 
 #[test]
