@@ -32,7 +32,8 @@ pub struct Config {
 pub struct LegConfig {
     /// What lies behind it. With a single leg everything does.
     pub prefixes: Vec<Prefix>,
-    /// The longest packet that leaves by it, super-packets' segments counted one by one.
+    /// The longest packet that leaves by it, super-packets' segments counted one by one; 0 if that is
+    /// not known, and nothing is held to it.
     pub mtu: u16,
 }
 

@@ -6,7 +6,7 @@
 //! 64 KiB that the kernel has not cut into segments yet. The virtio network header that precedes it
 //! says which, and says whether the checksum of its transport header is complete. Both facts travel
 //! with the packet as [`Offload`], from the device that read it to the device that writes it; nothing
-//! in between splits or joins packets.
+//! in between joins packets, nor splits one that fits where it goes.
 //!
 //! The bytes live in one buffer with [`HEADROOM`] bytes in front, in which the virtio header is read
 //! and written, so that one system call moves both without a copy:

@@ -6,7 +6,7 @@ use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
 use super::track::rewrite_of;
-use super::{Engine, Origin, mtu};
+use super::{Engine, mtu};
 use crate::flow::{Direction, Flow, FlowId, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS};
@@ -110,7 +110,7 @@ impl Engine {
             && !mtu::may_be_cut(packet)
         {
             self.unassign(&flow);
-            return Ok(self.refuse_too_big(now, packet, headers, Origin::Leg, mtu));
+            return Ok(self.refuse_too_big(now, packet, headers, mtu));
         }
         let pending = self.keep_syn(packet, headers, pool, nat, chosen);
         if !rewrite::decrement_ttl(packet, headers) {

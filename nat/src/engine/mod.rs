@@ -277,7 +277,7 @@ impl Engine {
                 if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
                     && !mtu::may_be_cut(packet)
                 {
-                    return self.refuse_too_big(now, packet, headers, Origin::Leg, mtu);
+                    return self.refuse_too_big(now, packet, headers, mtu);
                 }
                 if !rewrite::decrement_ttl(packet, headers) {
                     return self.reject_ttl(now, packet, headers);

@@ -19,6 +19,10 @@
 //! of datagrams mean something, so each of a UDP super-packet is cut into fragments of its own; and so
 //! is a single TCP segment, whose boundaries its sender chose.
 //!
+//! What this process's own connections send is not looked at: they are told the least MTU of all legs
+//! and size their segments by it. SYNs of flows that pass are made to say what the narrower of the
+//! flow's legs carries ([`mss`]), so that TCP seldom comes to any of this.
+//!
 //! A leg whose MTU is 0 is not looked at. An MTU below the minimum that a link of the family must have
 //! (68 and 1,280 bytes) counts as the minimum: no host would believe less.
 
@@ -29,7 +33,7 @@ use netstack::wire::fields::{tcp_field, udp_field};
 use netstack::wire::{Family, Headers};
 use netstack::{Instant, LegId, Packet};
 
-use super::{Engine, Origin};
+use super::Engine;
 use crate::icmp::IcmpError;
 use crate::limits::MAX_PIECES;
 use crate::{DropReason, LegConfig, Verdict, mss};
@@ -103,7 +107,7 @@ fn headers_len(packet: &Packet, headers: &Headers, kind: GsoKind) -> usize {
     }
 }
 
-/// True if a packet of the flow may be cut where it does not fit.
+/// True if a packet may be cut where it does not fit.
 pub(super) fn may_be_cut(packet: &Packet) -> bool {
     fragment::is_allowed(packet)
 }
@@ -116,13 +120,8 @@ impl Engine {
         now: Instant,
         packet: &mut Packet,
         headers: &Headers,
-        origin: Origin,
         mtu: usize,
     ) -> Verdict {
-        if origin == Origin::Local {
-            // This process's own connections know the least MTU of all legs.
-            return Verdict::Drop(DropReason::PacketTooBig);
-        }
         // A router looks at the TTL first (RFC 1812 section 5.3.1).
         if headers.ttl <= 1 {
             return self.reject_ttl(now, packet, headers);

@@ -48,16 +48,16 @@ impl Engine {
             // A packet from a wire that claims to be ours.
             return Verdict::Drop(DropReason::Martian);
         };
+        let passes = origin == Origin::Leg && kind == Kind::Nat;
         let exceeded = match target {
-            Target::Leg(leg) => self.mtus.exceeded(leg, packet, headers),
-            Target::Divert(_) => None,
+            Target::Leg(leg) if passes => self.mtus.exceeded(leg, packet, headers),
+            _ => None,
         };
         if let Some(mtu) = exceeded
             && !mtu::may_be_cut(packet)
         {
-            return self.refuse_too_big(now, packet, headers, origin, mtu);
+            return self.refuse_too_big(now, packet, headers, mtu);
         }
-        let passes = origin == Origin::Leg && kind == Kind::Nat;
         if passes && !rewrite::decrement_ttl(packet, headers) {
             return self.reject_ttl(now, packet, headers);
         }
@@ -67,7 +67,7 @@ impl Engine {
         let counters = flow.counters_mut(direction);
         counters.packets += 1;
         counters.bytes += packet.len() as u64;
-        if event == Some(Event::Syn) && kind == Kind::Nat {
+        if passes && event == Some(Event::Syn) {
             self.mtus.clamp_mss([flow.client_leg, flow.backend_leg], packet, headers);
         }
         if kind != Kind::Diverted {
