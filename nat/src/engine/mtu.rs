@@ -28,7 +28,7 @@
 
 use netstack::fragment::{self, MIN_MTU_V4, MIN_MTU_V6, fragment};
 use netstack::packet::{GsoKind, MAX_PACKET_LEN};
-use netstack::segment::{MAX_SEGMENTS, segment};
+use netstack::segment::segment;
 use netstack::wire::fields::{tcp_field, udp_field};
 use netstack::wire::{Family, Headers};
 use netstack::{Instant, LegId, Packet};
@@ -130,7 +130,8 @@ impl Engine {
         self.reject(now, packet, headers, error, DropReason::PacketTooBig)
     }
 
-    /// Sends a packet by `leg`, cut if it must be and may be: for what no error can be sent about.
+    /// Sends a packet by `leg`, cut if it must be and may be. What is to hear of it instead has been
+    /// refused before, so one that may not is dropped: an ICMP error, an answer of our own.
     pub(super) fn leave(&mut self, packet: &mut Packet, headers: &Headers, leg: LegId) -> Verdict {
         packet.leg = leg;
         match self.mtus.exceeded(leg, packet, headers) {
@@ -173,7 +174,7 @@ fn lower_segmentation(packet: &mut Packet, headers: &Headers, mtu: usize) -> boo
     let headers_len = headers_len(packet, headers, gso.kind);
     let room = mtu.saturating_sub(headers_len);
     let payload = packet.len().saturating_sub(headers_len);
-    if room == 0 || payload.div_ceil(room) > MAX_SEGMENTS {
+    if room == 0 || payload.div_ceil(room) > MAX_PIECES {
         return false;
     }
     if let Some(gso) = &mut packet.offload.gso {
