@@ -48,7 +48,7 @@ pub use config::{Config, ConfigError, LegConfig, SnatConfig, Timeouts};
 pub use divert::Divert;
 pub use engine::Engine;
 pub use limits::Limits;
-pub use pool::{BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};
+pub use pool::{AffinityConfig, BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};
 pub use route::Prefix;
 pub use schedule::Scheduler;
 pub use service::{Listen, Mode, Nat, ServiceConfig, ServiceId};

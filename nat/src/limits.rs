@@ -1,5 +1,7 @@
 //! Every limit in one place. What happens at each is documented beside it and tested.
 
+use std::time::Duration;
+
 /// How many flows, and how many of them half-open. Configured by `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -28,6 +30,9 @@ pub const MAX_SERVICES: usize = 65_535;
 pub const MAX_BACKENDS: usize = 65_535;
 /// Backends that one SYN is offered to before the client is told.
 pub const SYN_ATTEMPTS: u8 = 4;
+/// Silence of a backend after which a repeated SYN goes to another: somewhat less than the second
+/// after which clients repeat it (RFC 6298 section 2), since the first may have been late.
+pub const SYN_PATIENCE: Duration = Duration::from_millis(750);
 /// SYNs kept for being offered to a second backend. Beyond, a refusal goes to the client.
 pub const PENDING_SYNS: usize = 16_384;
 /// Bytes of a SYN that are kept; a longer one (data in SYN) is not offered twice.
@@ -43,3 +48,6 @@ pub const MAX_PIECES: usize = 1_400;
 pub const ERRORS_PER_SECOND: u32 = 1_000;
 /// Of these, how many at once.
 pub const ERRORS_BURST: u32 = 50;
+/// Clients whose backend a pool remembers. Beyond, the one that opened its last flow longest ago is
+/// forgotten.
+pub const AFFINITY_CLIENTS: usize = 262_144;

@@ -83,6 +83,7 @@ drop_reasons! {
     NoFlow = "no-flow": "A TCP segment in the middle of a connection that is not tracked.";
     NoRoute = "no-route": "No leg leads to the destination.";
     NoBackend = "no-backend": "The service's pool has no backend that can take it.";
+    BackendsFull = "backends-full": "Every backend that could take it has as many connections as it may.";
     NoPort = "no-port": "Every port of the SNAT pool toward this backend is taken.";
     FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";

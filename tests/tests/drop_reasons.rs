@@ -81,6 +81,7 @@ fn alone(reason: DropReason) -> Option<Packet> {
              about=(udp 10.99.0.250:1 > 10.2.0.11:53)",
         ),
         DropReason::NoBackend
+        | DropReason::BackendsFull
         | DropReason::NoPort
         | DropReason::FlowTableFull
         | DropReason::IcmpUnused
@@ -96,6 +97,11 @@ fn together(reason: DropReason) -> Verdict {
         DropReason::NoBackend => {
             config.pools[0].backends.clear();
             Bed::new(config).send(0, &udp(1)).verdict
+        }
+        DropReason::BackendsFull => {
+            config.pools[0].backends.iter_mut().for_each(|b| b.max_connections = Some(1));
+            let mut bed = Bed::new(config);
+            (1..=3).map(|n| bed.send(0, &udp(n)).verdict).last().expect("three packets")
         }
         DropReason::NoPort => {
             config.snat.ports = (5_000, 5_000);

@@ -97,9 +97,7 @@ impl Engine {
     ) -> Result<Verdict, DropReason> {
         let Admission { tuple, service, pool, nat } = admission;
         let asking = Client { address: tuple.src, port: tuple.src_port };
-        let chosen = self.pools[usize::from(pool.0)]
-            .choose(now, asking, &[])
-            .ok_or(DropReason::NoBackend)?;
+        let chosen = self.pools[usize::from(pool.0)].choose(now, asking, &[])?;
         let mut flow = self.new_flow(now, Kind::Nat, tuple, packet);
         flow.client_leg = self.leg_to(tuple.src, packet.leg);
         flow.assignment.service = Some(service);
@@ -208,7 +206,7 @@ impl Engine {
         }
         let flow = self.flows.get(id)?;
         let asking = Client { address: flow.client.address, port: flow.client.port };
-        let next = self.pools[usize::from(pool.0)].choose(now, asking, &pending.tried)?;
+        let next = self.pools[usize::from(pool.0)].choose(now, asking, &pending.tried).ok()?;
 
         let old = flow.clone();
         let mut new = old.clone();

@@ -39,7 +39,7 @@ impl Maglev {
         skip: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         if self.table.is_empty() {
-            let shares: Vec<_> = candidates.iter().map(|c| (c.identity, c.share())).collect();
+            let shares: Vec<_> = candidates.iter().map(|c| (c.identity, c.standing())).collect();
             self.table = fill(&shares, TABLE_SIZE);
         }
         let place = place(client, self.table.len());
@@ -48,7 +48,9 @@ impl Maglev {
         from.iter()
             .chain(before)
             .map(|&i| usize::from(i))
-            .find(|&i| i < candidates.len() && candidates[i].share() > 0 && !skip(i))
+            // Beside one that is a thousand times heavier, a backend may not have got a place.
+            .chain(0..candidates.len())
+            .find(|&i| candidates.get(i).is_some_and(|c| c.standing() > 0) && !skip(i))
     }
 }
 

@@ -1,16 +1,28 @@
 //! Which backend takes a new flow or request. All schedulers honour weights.
 
+mod latency;
+mod least_connections;
 mod maglev;
 mod round_robin;
 mod source_hash;
+mod weighted;
 
+pub use latency::HALF_LIFE;
+pub use least_connections::LeastConnections;
 pub use maglev::{Maglev, TABLE_SIZE};
 pub use round_robin::RoundRobin;
 pub use source_hash::SourceHash;
+pub use weighted::Weighted;
 
+pub(crate) use latency::Latency;
+
+use netstack::Instant;
 use netstack::wire::Address;
 
-use crate::rng::Rng;
+use crate::rng::{Rng, mix, stable_hash};
+
+/// The ramp of a backend whose weight counts in full.
+pub(crate) const FULL: u32 = 256;
 
 /// The rule by which a pool chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +31,14 @@ pub enum Scheduler {
     RoundRobin,
     /// At random by weight.
     Random,
+    /// The one with the fewest open flows by weight; in turn among equals.
+    LeastConnections,
+    /// Two at random by weight, and of them the one with fewer open flows by weight.
+    P2c,
+    /// Two at random by weight, and of them the one with the lower cost: its recent latency, times its
+    /// open flows and one, by weight. Latency is measured on the flows themselves: the handshake of
+    /// TCP, the first answer of UDP and ICMP.
+    Ewma,
     /// By a hash of the client's address: a client stays while the backend lives, and when one leaves
     /// only its own clients move (weighted rendezvous hashing).
     SourceHash,
@@ -32,9 +52,18 @@ impl Scheduler {
         match self {
             Self::RoundRobin => "round-robin",
             Self::Random => "random",
+            Self::LeastConnections => "least-connections",
+            Self::P2c => "p2c",
+            Self::Ewma => "ewma",
             Self::SourceHash => "source-hash",
             Self::Maglev => "maglev",
         }
+    }
+
+    /// True if a client's backend follows from its address. A changed weight would move clients, so
+    /// a slow start does not change it: see [`Candidate::admits`].
+    pub(crate) const fn is_hash(self) -> bool {
+        matches!(self, Self::SourceHash | Self::Maglev)
     }
 }
 
@@ -47,7 +76,7 @@ pub struct Client {
     pub port: u16,
 }
 
-/// A backend as schedulers see it: what its hashes come from, and how much it takes.
+/// A backend as schedulers see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     /// A hash of the backend's name, the same wherever it is computed.
@@ -56,11 +85,31 @@ pub(crate) struct Candidate {
     pub(crate) weight: u32,
     /// False keeps it out.
     pub(crate) eligible: bool,
+    /// What part of its weight counts during a slow start, up to [`FULL`].
+    pub(crate) ramp: u32,
+    /// Flows that it has.
+    pub(crate) active: u32,
+    /// What its flows were seen to wait.
+    pub(crate) latency: Latency,
 }
 
 impl Candidate {
-    fn share(&self) -> u32 {
+    /// Its weight if it may be chosen: what hashes go by, whether it starts slowly or not.
+    fn standing(&self) -> u32 {
         if self.eligible { self.weight } else { 0 }
+    }
+
+    /// Its part of the load now.
+    fn share(&self) -> u32 {
+        self.standing() * self.ramp
+    }
+
+    /// True if it takes this client of a hash in its slow start: as large a part of its own clients as
+    /// its ramp says, and who was taken once is taken from then on. The others go to their next choice,
+    /// which is who had them while it was away. So each of its clients moves once, not all at a time.
+    pub(crate) fn admits(&self, client: Address) -> bool {
+        let draw = mix(stable_hash(0x736c_6f77, client.octets()) ^ self.identity);
+        self.ramp >= FULL || (draw % u64::from(FULL)) < u64::from(self.ramp)
     }
 }
 
@@ -68,7 +117,10 @@ impl Candidate {
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     RoundRobin(RoundRobin),
-    Random,
+    Random(Weighted),
+    LeastConnections(LeastConnections),
+    P2c(Weighted),
+    Ewma(Weighted),
     SourceHash,
     Maglev(Box<Maglev>),
 }
@@ -77,22 +129,34 @@ impl State {
     pub(crate) fn new(scheduler: Scheduler) -> Self {
         match scheduler {
             Scheduler::RoundRobin => Self::RoundRobin(RoundRobin::default()),
-            Scheduler::Random => Self::Random,
+            Scheduler::Random => Self::Random(Weighted::default()),
+            Scheduler::LeastConnections => Self::LeastConnections(LeastConnections::default()),
+            Scheduler::P2c => Self::P2c(Weighted::default()),
+            Scheduler::Ewma => Self::Ewma(Weighted::default()),
             Scheduler::SourceHash => Self::SourceHash,
             Scheduler::Maglev => Self::Maglev(Box::default()),
         }
     }
 
-    /// Tells that eligibility or weights changed.
-    pub(crate) fn invalidate(&mut self) {
+    /// Tells that others are eligible than before.
+    pub(crate) fn members_changed(&mut self) {
         if let Self::Maglev(maglev) = self {
             maglev.invalidate();
+        }
+        self.shares_changed();
+    }
+
+    /// Tells that a slow start went on.
+    pub(crate) fn shares_changed(&mut self) {
+        if let Self::Random(weighted) | Self::P2c(weighted) | Self::Ewma(weighted) = self {
+            weighted.invalidate();
         }
     }
 
     /// The index of the chosen candidate, none of those for which `skip` is true.
     pub(crate) fn choose(
         &mut self,
+        now: Instant,
         candidates: &[Candidate],
         client: Client,
         rng: &mut Rng,
@@ -100,25 +164,18 @@ impl State {
     ) -> Option<usize> {
         match self {
             Self::RoundRobin(state) => state.choose(candidates, skip),
-            Self::Random => random(candidates, rng, skip),
+            Self::Random(weighted) => weighted.draw(candidates, rng, skip),
+            Self::LeastConnections(state) => state.choose(candidates, skip),
+            Self::P2c(weighted) => {
+                weighted.better_of_two(candidates, rng, skip, least_connections::by_load)
+            }
+            Self::Ewma(weighted) => {
+                weighted.better_of_two(candidates, rng, skip, weighted::by_latency(now))
+            }
             Self::SourceHash => SourceHash::choose(candidates, client.address, skip),
             Self::Maglev(maglev) => maglev.choose(candidates, client, skip),
         }
     }
-}
-
-fn random(candidates: &[Candidate], rng: &mut Rng, skip: &dyn Fn(usize) -> bool) -> Option<usize> {
-    let open = || candidates.iter().enumerate().filter(|(i, _)| !skip(*i));
-    let total: u64 = open().map(|(_, c)| u64::from(c.share())).sum();
-    let mut at = rng.below(total);
-    open()
-        .find(|(_, c)| {
-            let share = u64::from(c.share());
-            let found = at < share;
-            at = at.wrapping_sub(share);
-            found
-        })
-        .map(|(i, _)| i)
 }
 
 #[cfg(test)]
@@ -133,6 +190,9 @@ pub(crate) mod testing {
                 identity: stable_hash(0, format!("backend-{i}").as_bytes()),
                 weight,
                 eligible: true,
+                ramp: FULL,
+                active: 0,
+                latency: Latency::default(),
             })
             .collect()
     }
@@ -146,7 +206,9 @@ pub(crate) mod testing {
         let mut rng = Rng::new(1);
         let mut counts = vec![0; candidates.len()];
         for n in 0..clients {
-            if let Some(i) = state.choose(candidates, client(n), &mut rng, &|_| false) {
+            if let Some(i) =
+                state.choose(Instant::ZERO, candidates, client(n), &mut rng, &|_| false)
+            {
                 counts[i] += 1;
             }
         }
@@ -159,8 +221,15 @@ mod tests {
     use super::testing::*;
     use super::*;
 
-    const ALL: [Scheduler; 4] =
-        [Scheduler::RoundRobin, Scheduler::Random, Scheduler::SourceHash, Scheduler::Maglev];
+    const ALL: [Scheduler; 7] = [
+        Scheduler::RoundRobin,
+        Scheduler::Random,
+        Scheduler::LeastConnections,
+        Scheduler::P2c,
+        Scheduler::Ewma,
+        Scheduler::SourceHash,
+        Scheduler::Maglev,
+    ];
 
     #[test]
     fn every_scheduler_honours_weights() {
@@ -185,11 +254,15 @@ mod tests {
             let mut state = State::new(scheduler);
             let mut rng = Rng::new(1);
             for n in 0..1_000 {
-                let chosen = state.choose(&candidates, client(n), &mut rng, &|i| i == 1);
+                let chosen =
+                    state.choose(Instant::ZERO, &candidates, client(n), &mut rng, &|i| i == 1);
                 assert_eq!(chosen, Some(2), "{scheduler:?}");
             }
-            assert_eq!(state.choose(&candidates, client(0), &mut rng, &|i| i != 0), None);
-            assert_eq!(state.choose(&[], client(0), &mut rng, &|_| false), None);
+            assert_eq!(
+                state.choose(Instant::ZERO, &candidates, client(0), &mut rng, &|i| i != 0),
+                None
+            );
+            assert_eq!(state.choose(Instant::ZERO, &[], client(0), &mut rng, &|_| false), None);
         }
     }
 
@@ -201,12 +274,16 @@ mod tests {
             let mut rng = Rng::new(1);
             let mut choose = |state: &mut State, candidates: &[Candidate]| -> Vec<_> {
                 (0..20_000)
-                    .map(|n| state.choose(candidates, client(n), &mut rng, &|_| false).unwrap())
+                    .map(|n| {
+                        state
+                            .choose(Instant::ZERO, candidates, client(n), &mut rng, &|_| false)
+                            .unwrap()
+                    })
                     .collect()
             };
             let before = choose(&mut state, &candidates);
             candidates[3].eligible = false;
-            state.invalidate();
+            state.members_changed();
             let after = choose(&mut state, &candidates);
             let moved = before.iter().zip(&after).filter(|(b, a)| b != a && **b != 3).count();
             // Rendezvous moves none; Maglev's table is refilled, and its paper reports a few percent.

@@ -20,7 +20,7 @@ impl SourceHash {
         let key = stable_hash(0, client.octets());
         let mut best: Option<(f64, usize)> = None;
         for (i, candidate) in candidates.iter().enumerate() {
-            let share = candidate.share();
+            let share = candidate.standing();
             if share == 0 || skip(i) {
                 continue;
             }
