@@ -23,7 +23,7 @@ pub struct Stats {
     pub flows_expired: u64,
     /// Flows that gave way to newer ones at a limit.
     pub flows_evicted: u64,
-    /// SYNs offered to a second backend after the first refused.
+    /// SYNs offered to another backend after theirs refused or did not answer.
     pub syn_failovers: u64,
     dropped: [u64; DropReason::ALL.len()],
 }

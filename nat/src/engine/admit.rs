@@ -1,31 +1,17 @@
-//! New flows, and SYNs that a backend refused.
+//! New flows.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
 use super::track::rewrite_of;
 use super::{Engine, mtu};
-use crate::flow::{Direction, Flow, FlowId, Kind, TransportAddr};
+use crate::flow::{Direction, Flow, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
-use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS};
 use crate::rewrite;
 use crate::schedule::Client;
 use crate::service::Listen;
 use crate::verdict::DivertTo;
 use crate::{BackendId, DropReason, Mode, Nat, PoolId, ServiceId, Verdict};
-
-/// The SYNs of half-open flows, to be offered to another backend if theirs refuses.
-pub(super) type PendingSyns = HashMap<FlowId, PendingSyn, FixedState>;
-
-/// A client's SYN as it came, and who refused it.
-#[derive(Debug)]
-pub(super) struct PendingSyn {
-    packet: Packet,
-    nat: Nat,
-    tried: Vec<BackendId>,
-}
 
 /// A flow to be: who it is for, and how it is translated.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +96,7 @@ impl Engine {
             self.unassign(&flow);
             return Ok(self.refuse_too_big(now, packet, headers, mtu));
         }
-        let pending = self.keep_syn(packet, headers, pool, nat, chosen);
+        let pending = self.keep_syn(now, packet, headers, pool, nat, chosen);
         if !rewrite::decrement_ttl(packet, headers) {
             self.unassign(&flow);
             return Ok(self.reject_ttl(now, packet, headers));
@@ -188,61 +174,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A backend answered a SYN with a RST, or is said to be unreachable: offers the SYN to another.
-    ///
-    /// On success `packet` is the client's SYN, rewritten for the next backend. Nothing if there is no
-    /// other; then the client is to hear the refusal.
-    pub(super) fn backend_refused(
-        &mut self,
-        now: Instant,
-        id: FlowId,
-        packet: &mut Packet,
-    ) -> Option<Verdict> {
-        let (pool, refused) = self.flows.get(id)?.assignment.backend?;
-        self.pools[usize::from(pool.0)].connect_failed(now, refused);
-        let mut pending = self.pending_syns.remove(&id)?;
-        if pending.tried.len() >= usize::from(SYN_ATTEMPTS) {
-            return None;
-        }
-        let flow = self.flows.get(id)?;
-        let asking = Client { address: flow.client.address, port: flow.client.port };
-        let next = self.pools[usize::from(pool.0)].choose(now, asking, &pending.tried).ok()?;
-
-        let old = flow.clone();
-        let mut new = old.clone();
-        self.assign(&mut new, pending.nat, pool, next).ok()?;
-        if self.flows.lookup(&new.reverse_key()).is_some() {
-            self.unassign(&new);
-            return None;
-        }
-        let rewrite = rewrite_of(&new, Direction::Forward);
-        let [client_leg, leg] = [new.client_leg, new.backend_leg];
-        self.unassign(&old);
-        self.flows.update(id, |flow| *flow = new);
-
-        packet.copy_from(&pending.packet);
-        let headers = Headers::parse(packet).ok()?;
-        if !rewrite::decrement_ttl(packet, &headers) {
-            return None;
-        }
-        self.mtus.clamp_mss([client_leg, leg], packet, &headers);
-        rewrite.apply(packet, &headers);
-        pending.tried.push(next);
-        self.pending_syns.insert(id, pending);
-        self.stats.syn_failovers += 1;
-        Some(self.leave(packet, &headers, leg))
-    }
-
-    /// A backend answered a SYN with its own.
-    pub(super) fn backend_accepted(&mut self, now: Instant, id: FlowId) {
-        self.pending_syns.remove(&id);
-        if let Some((pool, backend)) = self.flows.get(id).and_then(|flow| flow.assignment.backend) {
-            self.pools[usize::from(pool.0)].connect_succeeded(now, backend);
-        }
-    }
-
     /// Gives `flow` a backend: maps its source and counts it. Undone by [`unassign`](Self::unassign).
-    fn assign(
+    pub(super) fn assign(
         &mut self,
         flow: &mut Flow,
         nat: Nat,
@@ -272,33 +205,13 @@ impl Engine {
         Ok(())
     }
 
-    fn unassign(&mut self, flow: &Flow) {
+    pub(super) fn unassign(&mut self, flow: &Flow) {
         if flow.snat != flow.client {
             self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
         }
         if let Some((pool, backend)) = flow.assignment.backend {
             self.pools[usize::from(pool.0)].flow_closed(backend);
         }
-    }
-
-    /// Keeps a copy of a SYN while its handshake lasts, if there is another backend to offer it to.
-    fn keep_syn(
-        &self,
-        packet: &Packet,
-        headers: &Headers,
-        pool: PoolId,
-        nat: Nat,
-        chosen: BackendId,
-    ) -> Option<PendingSyn> {
-        let worth_it = matches!(headers.transport, Transport::Tcp { .. })
-            && self.pools[usize::from(pool.0)].backends().len() > 1
-            && packet.len() <= PENDING_SYN_LEN
-            && self.pending_syns.len() < PENDING_SYNS;
-        worth_it.then(|| {
-            let mut copy = Packet::with_capacity(packet.len());
-            copy.copy_from(packet);
-            PendingSyn { packet: copy, nat, tried: vec![chosen] }
-        })
     }
 
     /// A flow with its first packet counted, and nothing translated yet.

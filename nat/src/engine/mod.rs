@@ -15,7 +15,9 @@
 //! from the configuration's seed, so the same packets at the same times give the same bytes.
 
 mod admit;
+mod backends;
 mod errors;
+mod handshake;
 mod mtu;
 mod ours;
 mod track;
@@ -37,12 +39,10 @@ use crate::service::Services;
 use crate::snat::SnatPool;
 use crate::stats::Stats;
 use crate::verdict::DivertTo;
-use crate::{
-    BackendId, BackendState, Config, ConfigError, DropReason, Limits, Pool, PoolId, Prefix,
-    Timeouts, Verdict,
-};
+use crate::{Config, ConfigError, DropReason, Limits, Pool, Prefix, Timeouts, Verdict};
 
-use admit::PendingSyns;
+use backends::is_open;
+use handshake::PendingSyns;
 use mtu::Mtus;
 use ours::OwnAddresses;
 
@@ -61,6 +61,8 @@ pub struct Engine {
     rng: Rng,
     errors: ErrorBudget,
     pending_syns: PendingSyns,
+    /// True while a backend is down or in maintenance.
+    backends_out: bool,
     stats: Stats,
     legs: usize,
     /// Packets to send that are nobody's verdict: see [`poll_transmit`](Self::poll_transmit).
@@ -103,6 +105,7 @@ impl Engine {
                 config.limits.half_open.min(PENDING_SYNS),
                 foldhash::fast::FixedState::with_seed(seed(5)),
             ),
+            backends_out: false,
             stats: Stats::default(),
             legs: legs.len(),
             outbox: VecDeque::new(),
@@ -195,19 +198,6 @@ impl Engine {
         &self.services
     }
 
-    /// Sets the state of a backend; flows that it has stay.
-    pub fn set_backend_state(
-        &mut self,
-        now: Instant,
-        pool: PoolId,
-        backend: BackendId,
-        state: BackendState,
-    ) {
-        if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
-            pool.set_state(now, backend, state);
-        }
-    }
-
     /// Checks that flow table and port pool agree.
     ///
     /// # Panics
@@ -218,7 +208,11 @@ impl Engine {
         assert_eq!(self.snat.len(), mapped, "ports in use and flows that hold one");
         let active: u32 =
             self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
-        let assigned = self.flows.iter().filter(|(_, f)| f.assignment.backend.is_some()).count();
+        let assigned = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| flow.assignment.backend.is_some() && is_open(flow.state))
+            .count();
         assert_eq!(active as usize, assigned, "backends' active flows and assignments");
     }
 
@@ -295,7 +289,9 @@ impl Engine {
         if flow.snat != flow.client {
             self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
         }
-        if let Some((pool, backend)) = flow.assignment.backend {
+        if let Some((pool, backend)) = flow.assignment.backend
+            && is_open(flow.state)
+        {
             self.pools[usize::from(pool.0)].flow_closed(backend);
         }
     }

@@ -10,10 +10,15 @@ use crate::rewrite::{self, Rewrite};
 use crate::{DropReason, Verdict};
 
 impl Engine {
-    /// True if this packet starts a new connection on the tuple of one that both sides have closed
-    /// (RFC 9293 section 3.6.1 lets a SYN reuse a tuple in TIME-WAIT).
+    /// True if this packet is to make a flow anew: a SYN on the tuple of a connection that both sides
+    /// have closed (RFC 9293 section 3.6.1 lets it reuse a tuple in TIME-WAIT), or a datagram whose
+    /// backend was taken out.
     pub(super) fn replaces(&self, id: FlowId, direction: Direction, headers: &Headers) -> bool {
-        let Transport::Tcp { flags, .. } = headers.transport else { return false };
+        let Transport::Tcp { flags, .. } = headers.transport else {
+            return self.backends_out
+                && direction == Direction::Forward
+                && self.has_lost_its_backend(id);
+        };
         flags.is_initial_syn()
             && direction == Direction::Forward
             && self
@@ -36,11 +41,14 @@ impl Engine {
             Transport::Tcp { flags, .. } => Some(Event::of(flags)),
             _ => None,
         };
-        if direction == Direction::Reverse
-            && let Some(event) = event
-            && let Some(verdict) = self.handshake(now, id, event, packet)
-        {
-            return verdict;
+        match (direction, event) {
+            (Direction::Reverse, Some(event)) => {
+                if let Some(verdict) = self.handshake(now, id, event, packet) {
+                    return verdict;
+                }
+            }
+            (Direction::Forward, Some(Event::Syn)) => self.syn_again(now, id, packet, headers),
+            _ => {}
         }
         let Some(flow) = self.flows.touch(id) else { return Verdict::Drop(DropReason::NoFlow) };
         let kind = flow.kind;
@@ -75,6 +83,7 @@ impl Engine {
         }
         if flow.state != before {
             self.flows.settle(id);
+            self.state_changed(now, id, before);
         }
         match target {
             Target::Leg(leg) => {

@@ -1,0 +1,61 @@
+//! What flows tell of their backends, and backends of their flows.
+
+use netstack::Instant;
+
+use super::Engine;
+use crate::flow::{FlowId, State};
+use crate::{BackendId, BackendState, Pool, PoolId};
+
+impl Engine {
+    /// Sets the state of a backend.
+    ///
+    /// Flows that it has stay in drain. If it goes down or into maintenance, its UDP and ICMP flows are
+    /// made anew, to another backend, by the next packet of their client: no datagram is wasted on a
+    /// backend that nobody reads from. Its TCP flows are left to their ends, which alone know whether
+    /// they still talk; a SYN that it has not answered goes to another when the client repeats it.
+    pub fn set_backend_state(
+        &mut self,
+        now: Instant,
+        pool: PoolId,
+        backend: BackendId,
+        state: BackendState,
+    ) {
+        if let Some(pool) = self.pools.get_mut(usize::from(pool.0)) {
+            pool.set_state(now, backend, state);
+        }
+        self.backends_out = self
+            .pools
+            .iter()
+            .flat_map(Pool::backends)
+            .any(|b| matches!(b.state, BackendState::Down | BackendState::Maint));
+    }
+
+    /// True if this flow of datagrams has lost its backend.
+    pub(super) fn has_lost_its_backend(&self, id: FlowId) -> bool {
+        let assigned = self.flows.get(id).and_then(|flow| flow.assignment.backend);
+        assigned
+            .is_some_and(|(pool, backend)| self.pools[usize::from(pool.0)].lost_its_flows(backend))
+    }
+
+    /// Takes note that the state of a flow is no longer `before`.
+    pub(super) fn state_changed(&mut self, now: Instant, id: FlowId, before: State) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let Some((pool, backend)) = flow.assignment.backend else { return };
+        let pool = &mut self.pools[usize::from(pool.0)];
+        match (is_open(before), is_open(flow.state)) {
+            (true, false) => pool.flow_closed(backend),
+            (false, true) => pool.flow_revived(backend),
+            _ => {}
+        }
+        let answered = before == State::Datagram(false);
+        // Which of several requests an answer belongs to cannot be told.
+        if answered && flow.forward.packets == 1 {
+            pool.observe(now, backend, now - flow.created);
+        }
+    }
+}
+
+/// True if a flow of this state counts as one that its backend has.
+pub(super) const fn is_open(state: State) -> bool {
+    !matches!(state, State::Tcp(state) if state.is_reusable())
+}
