@@ -39,9 +39,9 @@ impl Latency {
 /// What is left of 1 after `time`, from steps that every machine rounds alike, which a library's
 /// `exp2` is not sure to do.
 fn halved(time: Duration) -> f64 {
-    let lives = time.as_micros() as f64 / HALF_LIFE.as_micros() as f64;
-    let whole = lives.min(1_000.0) as u32;
-    let x = (lives.min(1_000.0) - f64::from(whole)) * LN_2;
+    let (time, life) = (time.as_micros(), HALF_LIFE.as_micros());
+    let whole = (time / life).min(1_000) as u32;
+    let x = (time % life) as f64 / life as f64 * LN_2;
     // The series of e to the power -x, from its tenth term inward.
     let partly = (1..=10).rev().fold(1.0, |sum, n| 1.0 - sum * x / f64::from(n));
     (0..whole).fold(partly, |left, _| left / 2.0)

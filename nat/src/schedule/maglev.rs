@@ -103,6 +103,7 @@ fn fill_permutations(permutations: &[(usize, usize)], weights: &[u32], size: usi
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{candidates, client};
     use super::*;
 
     #[test]
@@ -112,6 +113,31 @@ mod tests {
         assert_eq!(fill_permutations(&all, &[1, 1, 1], 7), [1, 0, 1, 0, 2, 2, 0]);
         // And after B1 is removed.
         assert_eq!(fill_permutations(&all, &[1, 0, 1], 7), [0, 0, 0, 0, 2, 2, 2]);
+    }
+
+    /// Machines that share a load must agree, and so must the versions that they run during an upgrade:
+    /// if this fails, they would not.
+    #[test]
+    fn the_table_is_fixed_across_versions_and_machines() {
+        let candidates = candidates(&[1, 2, 3, 10, 100]);
+        let shares: Vec<_> = candidates.iter().map(|c| (c.identity, c.standing())).collect();
+        let table = fill(&shares, TABLE_SIZE);
+        let bytes: Vec<_> = table.iter().flat_map(|i| i.to_le_bytes()).collect();
+        assert_eq!(stable_hash(0, &bytes), 11_973_204_695_062_149_121);
+        let places: Vec<_> = (0..4).map(|n| place(client(n), TABLE_SIZE)).collect();
+        assert_eq!(places, [35_053, 20_331, 54_608, 28_237]);
+    }
+
+    #[test]
+    fn a_backend_without_a_place_still_takes_over() {
+        let mut candidates = candidates(&[65_535, 1]);
+        let mut maglev = Maglev::default();
+        for n in 0..100 {
+            assert_eq!(maglev.choose(&candidates, client(n), &|i| i == 0), Some(1));
+        }
+        candidates[1].eligible = false;
+        maglev.invalidate();
+        assert_eq!(maglev.choose(&candidates, client(0), &|i| i == 0), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod path_mtu;
 #[cfg(feature = "system")]
 mod proxy_protocol;
+mod refusal;
+mod stability;
 
 use tests::conformance::Case;
 
@@ -11,4 +13,6 @@ pub(crate) const CASES: &[&[Case]] = &[
     path_mtu::CASES,
     #[cfg(feature = "system")]
     proxy_protocol::CASES,
+    refusal::CASES,
+    stability::CASES,
 ];
