@@ -46,7 +46,7 @@ use netstack::Instant;
 
 use crate::DropReason;
 use crate::rng::{Rng, derive};
-use crate::schedule::Client;
+use crate::schedule::{Client, Scheduler};
 use affinity::Affinity;
 use tier::Tier;
 
@@ -60,6 +60,7 @@ use crate::limits::FAILURES_TO_EJECT;
 #[derive(Clone, Debug)]
 pub struct Pool {
     name: String,
+    scheduler: Scheduler,
     backends: Vec<Backend>,
     /// Each backend's tier and its place there.
     places: Vec<(usize, usize)>,
@@ -92,6 +93,7 @@ impl Pool {
             .collect();
         let mut pool = Self {
             name: config.name,
+            scheduler: config.scheduler,
             backends,
             places,
             tiers,
@@ -108,6 +110,11 @@ impl Pool {
     /// The pool's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How it chooses.
+    pub const fn scheduler(&self) -> Scheduler {
+        self.scheduler
     }
 
     /// Its backends, in the order of their [`BackendId`]s.

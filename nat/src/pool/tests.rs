@@ -4,7 +4,6 @@ use netstack::wire::Address;
 
 use super::*;
 use crate::limits::FAILURES_TO_EJECT;
-use crate::schedule::Scheduler;
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Instant = Instant::from_secs(1_000);

@@ -1,7 +1,5 @@
 //! What a change of backends does to clients.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use nat::{BackendConfig, BackendId, BackendState, PoolId, Scheduler, Verdict};
 use netstack::LegId;
 use netstack::wire::text;
