@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nat::divert::{LOCAL_V4, LOCAL_V6};
 use nat::schedule::Client;
-use nat::{BackendId, BackendState, Pool};
+use nat::{BackendId, BackendState, Pool, Scheduler};
 use netstack::tcp::{Stack, TcpStream};
 use netstack::wire::Address;
 
@@ -31,17 +32,20 @@ impl Connect for Userspace {
     }
 }
 
-/// A pool whose scheduler chooses for each request.
+/// A pool whose scheduler chooses for each request. What counts as a backend's load is what this service
+/// has in progress there: requests in mode `http`, connections in mode `tcp`.
 #[derive(Clone, Debug)]
 pub struct PoolBalance {
     pool: Rc<RefCell<Pool>>,
+    measures: bool,
     stack: Stack,
 }
 
 impl PoolBalance {
     /// A balance over `pool`, with the time of `stack`.
     pub fn new(pool: Pool, stack: Stack) -> Self {
-        Self { pool: Rc::new(RefCell::new(pool)), stack }
+        let measures = pool.scheduler() == Scheduler::Ewma;
+        Self { pool: Rc::new(RefCell::new(pool)), measures, stack }
     }
 
     /// Sets what an operator or a health check says of a backend.
@@ -59,8 +63,10 @@ impl Balance for PoolBalance {
         let asking = Client { address: client.ip().into(), port: client.port() };
         let skip: Vec<_> = skip.iter().map(|&i| BackendId(i as u16)).collect();
         let mut pool = self.pool.borrow_mut();
-        let id = pool.choose(self.now(), asking, &skip)?;
-        Some((usize::from(id.0), pool.backend(id)?.config.address))
+        let id = pool.choose(self.now(), asking, &skip).ok()?;
+        let address = pool.backend(id)?.config.address;
+        pool.flow_opened(id);
+        Some((usize::from(id.0), address))
     }
 
     fn failed(&self, backend: usize) {
@@ -69,5 +75,71 @@ impl Balance for PoolBalance {
 
     fn succeeded(&self, backend: usize) {
         self.pool.borrow_mut().connect_succeeded(self.now(), BackendId(backend as u16));
+    }
+    fn measures(&self) -> bool {
+        self.measures
+    }
+
+    fn answered(&self, backend: usize, latency: Duration) {
+        self.pool.borrow_mut().observe(self.now(), BackendId(backend as u16), latency);
+    }
+
+    fn released(&self, backend: usize) {
+        self.pool.borrow_mut().flow_closed(BackendId(backend as u16));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat::{BackendConfig, PoolConfig};
+    use netstack::tcp::{Endpoint, EndpointConfig};
+
+    use super::*;
+
+    fn balance(scheduler: Scheduler, most: Option<u32>) -> PoolBalance {
+        let backends = (0..2).map(|n| {
+            let name = format!("web{n}");
+            let config = BackendConfig::new(name, ([10, 2, 0, n], 80).into());
+            BackendConfig { max_connections: most, ..config }
+        });
+        let config = PoolConfig { scheduler, ..PoolConfig::new("web", backends.collect()) };
+        let stack = Stack::new(Endpoint::new(EndpointConfig::new([1, 2])));
+        PoolBalance::new(Pool::new(config, 1), stack)
+    }
+
+    fn choose(balance: &PoolBalance) -> Option<usize> {
+        balance.choose(([10, 1, 0, 5], 4000).into(), &[]).map(|(backend, _)| backend)
+    }
+
+    #[test]
+    fn what_is_in_progress_is_a_backends_load() {
+        let balance = balance(Scheduler::LeastConnections, None);
+        assert_eq!((choose(&balance), choose(&balance)), (Some(0), Some(1)));
+        for backend in [1, 0, 0, 1] {
+            balance.released(backend);
+            assert_eq!(choose(&balance), Some(backend));
+        }
+    }
+
+    #[test]
+    fn at_their_limits_backends_take_nothing_until_something_ends() {
+        let balance = balance(Scheduler::RoundRobin, Some(1));
+        assert_eq!((choose(&balance), choose(&balance)), (Some(0), Some(1)));
+        assert_eq!(choose(&balance), None);
+        balance.released(1);
+        assert_eq!(choose(&balance), Some(1));
+    }
+
+    #[test]
+    fn latency_counts_for_the_scheduler_that_asks_for_it() {
+        assert!(!balance(Scheduler::P2c, None).measures());
+        let balance = balance(Scheduler::Ewma, None);
+        assert!(balance.measures());
+        balance.answered(0, Duration::from_millis(100));
+        balance.answered(1, Duration::from_millis(1));
+        for _ in 0..20 {
+            assert_eq!(choose(&balance), Some(1));
+            balance.released(1);
+        }
     }
 }

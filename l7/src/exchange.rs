@@ -34,7 +34,7 @@ use crate::relay::{Relay, RelayError};
 use crate::service::Service;
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
-use crate::upstream::Connect;
+use crate::upstream::{Connect, Turn};
 
 /// What is left of a request once its head has been re-encoded.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ pub(crate) struct Exchange<'a, S, U> {
     buffers: &'a mut Buffers,
     deadline: &'a mut Deadline,
     request: &'a Request,
+    turn: &'a Turn,
     timeouts: &'a Timeouts,
     stats: &'a Stats,
     body: Relay,
@@ -137,6 +138,7 @@ where
         buffers: &'a mut Buffers,
         deadline: &'a mut Deadline,
         request: &'a Request,
+        turn: &'a Turn,
         service: &'a Service<C>,
     ) -> Self {
         buffers.upstream_in.clear();
@@ -151,6 +153,7 @@ where
             buffers,
             deadline,
             request,
+            turn,
             timeouts: &service.config.timeouts,
             stats: &service.stats,
             body,
@@ -173,6 +176,10 @@ where
             let mut scanner = Scanner::default();
             let extent = poll_fn(|cx| self.poll_head(cx, &mut scanner)).await?;
             if let Some(answer) = self.take_head(extent)? {
+                // With a body it would be the client's time that is measured.
+                if self.request.framing == Framing::None {
+                    self.turn.answered();
+                }
                 return match answer {
                     Answer::Tunnel => Ok(Delivered::Tunnel),
                     Answer::Response(response) => self.deliver(response).await,

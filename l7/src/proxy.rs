@@ -228,6 +228,7 @@ where
                 &mut self.buffers,
                 &mut self.deadline,
                 request,
+                &turn,
                 &service,
             );
             let result = exchange.run().await;

@@ -86,6 +86,7 @@ pub async fn splice<S, C>(
         }
     };
     turn.succeeded();
+    turn.answered();
     stats.count_connected_to(turn.backend);
     let [mut client_in, mut client_out, mut upstream_in, mut upstream_out] =
         [const { Buffer::new() }; 4];

@@ -18,6 +18,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 pub(crate) use pool::Pool;
 pub use pool::PoolLimits;
@@ -49,6 +50,17 @@ pub trait Balance {
     /// `backend` answered.
     fn succeeded(&self, backend: usize);
 
+    /// True if [`Self::answered`] is of use: then every choice costs a look at the clock.
+    fn measures(&self) -> bool {
+        false
+    }
+
+    /// `backend` took so long to accept a connection, or from being chosen for a request without a body
+    /// to the head of the response.
+    fn answered(&self, backend: usize, latency: Duration) {
+        let _ = (backend, latency);
+    }
+
     /// What was chosen by [`Self::choose`] is over, well or not: called once for each choice.
     fn released(&self, backend: usize) {
         let _ = backend;
@@ -59,6 +71,8 @@ pub trait Balance {
 pub(crate) struct Turn {
     pub(crate) backend: usize,
     pub(crate) address: SocketAddr,
+    /// When it began, if that is of use.
+    since: Option<Instant>,
     balance: Rc<dyn Balance>,
 }
 
@@ -69,6 +83,13 @@ impl Turn {
 
     pub(crate) fn succeeded(&self) {
         self.balance.succeeded(self.backend);
+    }
+
+    /// What the backend was asked for first has come.
+    pub(crate) fn answered(&self) {
+        if let Some(since) = self.since {
+            self.balance.answered(self.backend, since.elapsed());
+        }
     }
 }
 
@@ -129,7 +150,8 @@ pub(crate) fn choose(
     }
     let (backend, address) =
         balance.choose(client, &tried.backends).ok_or_else(|| tried.verdict())?;
-    Ok(Turn { backend, address, balance: Rc::clone(balance) })
+    let since = balance.measures().then(Instant::now);
+    Ok(Turn { backend, address, since, balance: Rc::clone(balance) })
 }
 
 /// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.
