@@ -383,6 +383,20 @@ pub(super) fn percentage(text: &str) -> Parsed<f64> {
     }
 }
 
+/// A percentage without a fraction, from 0 to 100.
+pub(super) fn whole_percentage(text: &str) -> Parsed<u8> {
+    let digits = text.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|number| number.parse::<u8>().ok()) {
+        Some(percent) if percent <= 100 => Ok(percent),
+        _ => complain(
+            Code::BadPercentage,
+            "is not a whole percentage",
+            "expected a whole number from 0 to 100 and `%`",
+            "write it as `50%`",
+        ),
+    }
+}
+
 pub(super) fn rate_key(text: &str) -> Parsed<RateKey> {
     match text.strip_prefix("header:") {
         None if text == "client-ip" => Ok(RateKey::ClientIp),

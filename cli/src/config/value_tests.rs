@@ -78,6 +78,15 @@ fn percentages_are_bounded() {
 }
 
 #[test]
+fn whole_percentages_have_no_fraction() {
+    assert_eq!(ok(whole_percentage("0%")), 0);
+    assert_eq!(ok(whole_percentage("100%")), 100);
+    for text in ["", "%", "50", "0.5%", "101%", "256%", "-1%", "+1%", "5 %"] {
+        assert_eq!(why(whole_percentage(text)).0, Code::BadPercentage, "{text}");
+    }
+}
+
+#[test]
 fn what_can_be_listened_on() {
     assert_eq!(ok(listen("tcp 10.99.0.1:80")).to_string(), "tcp 10.99.0.1:80");
     assert_eq!(ok(listen("udp [fd99::1]:53")).to_string(), "udp [fd99::1]:53");

@@ -12,7 +12,8 @@ use netstack::wire::{Address, Protocol as Transport};
 
 use super::{ApplicationPlan, LegPlan, Plan, Protocol};
 use crate::config::model::{
-    Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Scheduler, Service, Tls,
+    Affinity, Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Scheduler, Service,
+    Tls,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -107,10 +108,19 @@ fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
     let scheduler = match pool.scheduler {
         Scheduler::RoundRobin => nat::Scheduler::RoundRobin,
         Scheduler::Random => nat::Scheduler::Random,
+        Scheduler::LeastConnections => nat::Scheduler::LeastConnections,
+        Scheduler::P2c => nat::Scheduler::P2c,
         Scheduler::SourceHash => nat::Scheduler::SourceHash,
         Scheduler::Maglev => nat::Scheduler::Maglev,
-        Scheduler::LeastConnections | Scheduler::P2c | Scheduler::Ewma => {
-            return Err(PlanError::Unchecked("a scheduler that exists"));
+        Scheduler::Ewma => nat::Scheduler::Ewma,
+    };
+    let affinity = match pool.affinity {
+        None => None,
+        Some(Affinity::ClientIp { timeout, prefix, prefix6 }) => {
+            Some(nat::AffinityConfig { timeout, prefix_v4: prefix, prefix_v6: prefix6 })
+        }
+        Some(Affinity::Cookie { .. }) => {
+            return Err(PlanError::Unchecked("an affinity that exists"));
         }
     };
     let backends = pool
@@ -118,10 +128,19 @@ fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
         .iter()
         .map(|backend| nat::BackendConfig {
             weight: backend.weight.value,
+            max_connections: backend.max_connections.as_ref().map(|most| most.value),
+            priority: backend.priority,
+            backup: backend.backup,
             ..nat::BackendConfig::new(&backend.name.value, backend.address.value)
         })
         .collect();
-    Ok(nat::PoolConfig { scheduler, ..nat::PoolConfig::new(&pool.name.value, backends) })
+    Ok(nat::PoolConfig {
+        scheduler,
+        affinity,
+        slow_start: pool.slow_start.unwrap_or_default(),
+        panic_threshold: pool.panic_threshold,
+        ..nat::PoolConfig::new(&pool.name.value, backends)
+    })
 }
 
 fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {
@@ -188,4 +207,61 @@ fn server(
     let config = server_config(&pairs, &alpn)
         .map_err(|source| PlanError::Tls { service: service.name.value.clone(), source })?;
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Environment, examine};
+
+    const POOL: &str = r#"
+        version = 1
+        [[leg]]
+        name = "balun0"
+        address = ["10.99.0.254/24"]
+        [pool.web]
+        scheduler = "ewma"
+        affinity = { by = "client-ip", timeout = "10m", prefix = 24 }
+        slow-start = "30s"
+        panic-threshold = "50%"
+        [[pool.web.backend]]
+        name = "web1"
+        address = "10.2.0.11:8080"
+        [[pool.web.backend]]
+        name = "web2"
+        address = "10.2.0.12:8080"
+        weight = 3
+        max-connections = 7
+        priority = 2
+        backup = true
+        [[service]]
+        name = "site"
+        listen = "tcp 10.99.0.1:80"
+        mode = "tcp"
+        pool = "web"
+    "#;
+
+    #[test]
+    fn every_key_of_a_pool_reaches_the_engine() {
+        let (config, diagnostics) = examine(POOL, Environment::Ignore);
+        let plan = Plan::from_config(&config.expect("no error"), Path::new(""), 1).expect("a plan");
+        assert_eq!(diagnostics, []);
+        let mut web2 = nat::BackendConfig::new("web2", ([10, 2, 0, 12], 8080).into());
+        web2.weight = 3;
+        web2.max_connections = Some(7);
+        web2.priority = 2;
+        web2.backup = true;
+        let web1 = nat::BackendConfig::new("web1", ([10, 2, 0, 11], 8080).into());
+        let mut pool = nat::PoolConfig::new("web", vec![web1, web2]);
+        pool.scheduler = nat::Scheduler::Ewma;
+        pool.affinity = Some(nat::AffinityConfig {
+            prefix_v4: 24,
+            ..nat::AffinityConfig::new(Duration::from_mins(10))
+        });
+        pool.slow_start = Duration::from_secs(30);
+        pool.panic_threshold = 50;
+        assert_eq!(plan.engine.pools, [pool]);
+    }
 }

@@ -19,6 +19,8 @@ pub struct Pool {
     pub health: Option<Health>,
     /// How long a returning backend takes to get its full share.
     pub slow_start: Option<Duration>,
+    /// Percent of the weight below which health is not believed; default 0.
+    pub panic_threshold: u8,
     /// Idle connections kept open to each backend.
     pub warm: Option<u32>,
     /// Its backends.
@@ -52,6 +54,10 @@ pub enum Affinity {
     ClientIp {
         /// How long.
         timeout: Duration,
+        /// Leading bits of an IPv4 address that make a client; default 32.
+        prefix: u8,
+        /// Of an IPv6 address; default 128.
+        prefix6: u8,
     },
     /// By a cookie of that name.
     Cookie {
@@ -101,6 +107,10 @@ pub struct Backend {
     pub weight: Spanned<u16>,
     /// Connections that it takes at once.
     pub max_connections: Option<Spanned<u32>>,
+    /// True if it is used only when no other can be; default false.
+    pub backup: bool,
+    /// Its group: used only when no backend of a lower number can be; default 0.
+    pub priority: u16,
     /// How it is spoken to over TLS.
     pub tls: Option<BackendTls>,
 }

@@ -29,6 +29,8 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
     let health = table.take(r, "health").and_then(|item| health(r, &item));
     let slow_start = table.take(r, "slow-start");
     let slow_start = slow_start.and_then(|item| item.parse(r, value::some_duration));
+    let panic = table.take(r, "panic-threshold");
+    let panic = panic.and_then(|item| item.parse(r, value::whole_percentage));
     let warm = table.take(r, "warm").and_then(|item| item.integer(r, 0..=MAX_WARM));
     let backends = table.take(r, "backend");
     let backends = backends.map(|item| item.list(r, |r, item| backend(r, &item)));
@@ -39,6 +41,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
         affinity,
         health,
         slow_start: slow_start.map(|time| time.value),
+        panic_threshold: panic.map_or(0, |percent| percent.value),
         warm: warm.map(|warm| warm.value),
         backends: backends.unwrap_or_default(),
     }
@@ -53,6 +56,8 @@ fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
     let weight = table.take(r, "weight").and_then(|item| item.integer(r, 0..=u16::MAX));
     let max_connections = table.take(r, "max-connections");
     let max_connections = max_connections.and_then(|item| item.integer(r, 1..=u32::MAX));
+    let backup = table.take(r, "backup").and_then(|item| item.boolean(r));
+    let priority = table.take(r, "priority").and_then(|item| item.integer(r, 0..=u16::MAX));
     let tls = table.take(r, "tls").and_then(|item| backend_tls(r, &item));
     table.finish(r);
     Some(Backend {
@@ -60,6 +65,8 @@ fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
         address: address?,
         weight: weight.unwrap_or(Spanned::default_of(1)),
         max_connections,
+        backup: backup.is_some_and(|backup| backup.value),
+        priority: priority.map_or(0, |priority| priority.value),
         tls,
     })
 }
@@ -82,10 +89,17 @@ fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {
     let mut table = item.table(r)?;
     let by = table.require(r, "by", "\"client-ip\"");
     let affinity = match by.and_then(|item| item.choice(r, "a way to know clients", &CHOICES)) {
-        Some(Spanned { value: By::ClientIp, .. }) => table
-            .require(r, "timeout", "\"10m\"")
-            .and_then(|item| item.parse(r, value::some_duration))
-            .map(|timeout| Affinity::ClientIp { timeout: timeout.value }),
+        Some(Spanned { value: By::ClientIp, .. }) => {
+            let timeout = table.require(r, "timeout", "\"10m\"");
+            let timeout = timeout.and_then(|item| item.parse(r, value::some_duration));
+            let prefix = table.take(r, "prefix").and_then(|item| item.integer(r, 1..=32));
+            let prefix6 = table.take(r, "prefix6").and_then(|item| item.integer(r, 1..=128));
+            timeout.map(|timeout| Affinity::ClientIp {
+                timeout: timeout.value,
+                prefix: prefix.map_or(32, |bits| bits.value),
+                prefix6: prefix6.map_or(128, |bits| bits.value),
+            })
+        }
         Some(Spanned { value: By::Cookie, .. }) => table
             .require(r, "name", "\"BALUN\"")
             .and_then(|item| item.parse(r, value::name))

@@ -54,7 +54,7 @@ fn the_reference_loads_whole() {
     let web = &config.pools[0];
     assert_eq!(web.scheduler, Scheduler::Maglev);
     assert!(
-        matches!(web.affinity, Some(Affinity::ClientIp { timeout }) if timeout.as_secs() == 600)
+        matches!(web.affinity, Some(Affinity::ClientIp { timeout, .. }) if timeout.as_secs() == 600)
     );
     assert_eq!(web.health.as_ref().unwrap().probe, Probe::Http("/healthz".to_owned()));
     assert_eq!((web.backends[0].weight.value, web.backends[1].weight.value), (1, 20));
@@ -90,8 +90,8 @@ fn each_row_of_what_is_not_supported_is_reached() {
     let more = "version = 1\n[[leg]]\nname = \"a\"\naddress = [\"10.0.0.1/24\"]\nkind = \"veth\"\n\
         impair = { delay = \"10ms\", loss = \"0.5%\", rate = \"100mbit\" }\n\
         [[leg]]\nname = \"b\"\naddress = [\"10.1.0.1/24\"]\nkind = \"pcap\"\n\
-        [snat]\nmapping = \"endpoint-independent\"\n[pool.a]\nscheduler = \"least-connections\"\n\
-        [pool.b]\nscheduler = \"p2c\"\n[pool.c]\nscheduler = \"ewma\"\n";
+        [snat]\nmapping = \"endpoint-independent\"\n[pool.a]\n\
+        affinity = { by = \"cookie\", name = \"BALUN\" }\n";
     let count = |text| parse(text).1.iter().filter(|d| d.code == Code::NotYet).count();
     assert_eq!(count(REFERENCE) + count(more), not_yet::ROWS.len(), "each row exactly once");
 }
@@ -122,7 +122,8 @@ fn the_span_is_the_value_or_the_unknown_key() {
     assert_eq!(errors("version = 1\nseed = -1\n")[0].2, "-1");
     assert_eq!(errors("version = 1\n[pool.\"a b\"]\n")[0].2, "\"a b\"");
     assert_eq!(errors("version = 1\n[pool.a]\nwarm = 8\n")[0].2, "warm");
-    assert_eq!(errors("version = 1\n[pool.a]\nscheduler = 'p2c'\n")[0].2, "'p2c'");
+    let cookie = "version = 1\n[pool.a]\naffinity = { by = 'cookie', name = 'a' }\n";
+    assert_eq!(errors(cookie)[0].2, "'cookie'");
 }
 
 #[test]
