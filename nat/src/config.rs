@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use netstack::wire::Address;
 
-use crate::limits::{MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES};
+use crate::limits::{MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES, MAX_SNAT_ADDRESSES};
 use crate::{Limits, Mode, Nat, PoolConfig, Prefix, ServiceConfig};
 
 /// The whole configuration of an [`Engine`](crate::Engine).
@@ -40,17 +40,65 @@ pub struct LegConfig {
 /// The SNAT pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnatConfig {
-    /// Addresses of either family. For a family without one, the service's own VIP is used.
+    /// Addresses of either family; they need not be neighbours. For a family without one, the service's
+    /// own VIP is used, and a connection of this process uses any VIP.
     pub addresses: Vec<Address>,
     /// First and last port.
     pub ports: (u16, u16),
+    /// What a client port's mapping depends on.
+    pub mapping: Mapping,
+    /// An even UDP port is mapped to an even one, an odd one to an odd (RFC 4787 REQ-4). A range of a
+    /// single port serves both.
+    pub parity: bool,
+    /// How long the port of a flow that ended is given to no other; zero is not at all (RFC 6888 REQ-8).
+    pub quarantine: Duration,
+    /// How many ports stand in quarantine at most. Beyond, a port is free at once.
+    pub quarantine_ports: usize,
+    /// Ports that one client may have at a time (RFC 6888 REQ-4).
+    pub ports_per_client: u32,
+    /// What a client hears that no port is left for.
+    pub exhausted: Refusal,
+    /// What a host hears, after six seconds, that sends a SYN to a port of the pool which is not mapped
+    /// to it (RFC 5382 REQ-4).
+    pub unsolicited: Refusal,
 }
 
 impl Default for SnatConfig {
-    /// No address of its own, and every port above the well-known ones (RFC 4787 REQ-3a).
+    /// No address of its own, every port above the well-known ones (RFC 4787 REQ-3a), and no limit a
+    /// client.
     fn default() -> Self {
-        Self { addresses: Vec::new(), ports: (1024, 65_535) }
+        Self {
+            addresses: Vec::new(),
+            ports: (1024, 65_535),
+            mapping: Mapping::EndpointDependent,
+            parity: false,
+            quarantine: Duration::from_mins(2),
+            quarantine_ports: 1_048_576,
+            ports_per_client: u32::MAX,
+            exhausted: Refusal::Reject,
+            unsolicited: Refusal::Reject,
+        }
     }
+}
+
+/// What a mapping of the SNAT pool depends on (RFC 4787 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mapping {
+    /// The client's port and the backend: a pool port serves a flow to each backend.
+    #[default]
+    EndpointDependent,
+    /// The client's port alone: it is mapped to the same pool port for every backend.
+    EndpointIndependent,
+}
+
+/// How a packet is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// With a RST or an ICMP error.
+    #[default]
+    Reject,
+    /// In silence.
+    Drop,
 }
 
 /// Idle times after which a flow is forgotten. The defaults are the RFCs' minimum or more.
@@ -146,6 +194,7 @@ impl Config {
             ("services", self.services.len(), MAX_SERVICES),
             ("pools", self.pools.len(), usize::from(u16::MAX)),
             ("flows", self.limits.flows, MAX_FLOWS),
+            ("SNAT addresses", self.snat.addresses.len(), MAX_SNAT_ADDRESSES),
         ] {
             if n > most {
                 return Err(ConfigError::TooMany(what));

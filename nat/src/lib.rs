@@ -18,6 +18,8 @@
 //! | [`flow`] | tracked connections: keys, states, expiry, eviction |
 //! | [`pool`], [`schedule`] | backends and how one is chosen |
 //! | [`snat`] | the addresses and ports that backends see |
+//! | [`clients`] | what each client has, and may have |
+//! | [`unsolicited`] | SYNs to the SNAT pool that nobody asked for |
 //! | [`service`], [`route`] | what we listen on; where a packet leaves |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
 //! | [`mss`] | the MSS option of SYNs, lowered to the path |
@@ -26,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 pub mod balancer;
+pub mod clients;
 pub mod config;
 pub mod divert;
 pub mod engine;
@@ -41,10 +44,11 @@ pub mod schedule;
 pub mod service;
 pub mod snat;
 pub mod stats;
+pub mod unsolicited;
 pub mod verdict;
 
 pub use balancer::Balancer;
-pub use config::{Config, ConfigError, LegConfig, SnatConfig, Timeouts};
+pub use config::{Config, ConfigError, LegConfig, Mapping, Refusal, SnatConfig, Timeouts};
 pub use divert::Divert;
 pub use engine::Engine;
 pub use limits::Limits;

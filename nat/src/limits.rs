@@ -11,11 +11,14 @@ pub struct Limits {
     pub flows: usize,
     /// TCP flows whose handshake is not complete. At the limit a new one takes the oldest one's place.
     pub half_open: usize,
+    /// Flows of one client that are not closing; an IPv6 client is a /64. At the limit a new one is
+    /// refused ([`DropReason::ClientLimit`](crate::DropReason)) and the others stay (RFC 6888 REQ-5).
+    pub flows_per_client: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { flows: 1_048_576, half_open: 16_384 }
+        Self { flows: 1_048_576, half_open: 16_384, flows_per_client: 65_536 }
     }
 }
 
@@ -28,6 +31,11 @@ pub const PRESIZED_FLOWS: usize = 1 << 20;
 pub const MAX_SERVICES: usize = 65_535;
 /// Backends in one pool.
 pub const MAX_BACKENDS: usize = 65_535;
+/// Addresses in the SNAT pool: each new flow weighs them all.
+pub const MAX_SNAT_ADDRESSES: usize = 256;
+/// Unsolicited SYNs to the SNAT pool that are kept while they wait for their refusal. Beyond, one is
+/// dropped at once, in silence.
+pub const UNSOLICITED_SYNS: usize = 1_024;
 /// Backends that one SYN is offered to before the client is told.
 pub const SYN_ATTEMPTS: u8 = 4;
 /// Silence of a backend after which a repeated SYN goes to another: somewhat less than the second

@@ -94,6 +94,11 @@ impl Routes {
             self.by_len.iter().find(|(prefix, _)| prefix.contains(addr)).map(|&(_, leg)| leg)
         })
     }
+
+    /// True if `leg` itself leads to `addr`, whether or not another has a longer prefix.
+    pub fn leads(&self, leg: LegId, addr: Address) -> bool {
+        self.by_len.iter().any(|&(prefix, its)| its == leg && prefix.contains(addr))
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ pub struct Stats {
     pub flows_evicted: u64,
     /// SYNs offered to another backend after theirs refused or did not answer.
     pub syn_failovers: u64,
+    /// Ports of the SNAT pool given out before their quarantine was over, or while their last flow was
+    /// closing, since there was no other.
+    pub snat_reused_early: u64,
+    /// Ports that were not of their client's pool address, since that had none left.
+    pub snat_unpaired: u64,
     dropped: [u64; DropReason::ALL.len()],
 }
 
@@ -41,6 +46,8 @@ impl Default for Stats {
             flows_expired: 0,
             flows_evicted: 0,
             syn_failovers: 0,
+            snat_reused_early: 0,
+            snat_unpaired: 0,
             dropped: [0; DropReason::ALL.len()],
         }
     }

@@ -84,7 +84,9 @@ drop_reasons! {
     NoRoute = "no-route": "No leg leads to the destination.";
     NoBackend = "no-backend": "The service's pool has no backend that can take it.";
     BackendsFull = "backends-full": "Every backend that could take it has as many connections as it may.";
-    NoPort = "no-port": "Every port of the SNAT pool toward this backend is taken.";
+    NoPort = "no-port": "Every port of the SNAT pool that the client may get toward this backend is taken.";
+    ClientLimit = "client-limit": "The client has as many flows, or ports of the SNAT pool, as one may have.";
+    UnsolicitedSyn = "unsolicited-syn": "A SYN to a port of the SNAT pool that is not mapped to its sender: held for six seconds, then refused.";
     FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
     IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong.";

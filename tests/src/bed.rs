@@ -126,6 +126,30 @@ pub struct Seen {
     pub line: String,
 }
 
+impl Seen {
+    /// Source and destination as they are printed: `10.99.0.250:5000` and `10.2.0.11:8080`.
+    ///
+    /// # Panics
+    /// If the line has none.
+    pub fn ends(&self) -> (&str, &str) {
+        let mut words = self.line.split(' ').skip(1).step_by(2);
+        let (Some(source), Some(destination)) = (words.next(), words.next()) else {
+            panic!("{}: no packet", self.line)
+        };
+        (source, destination)
+    }
+
+    /// The source's port.
+    ///
+    /// # Panics
+    /// If the packet was not forwarded, or has none.
+    pub fn source_port(&self) -> u16 {
+        assert_eq!(self.verdict, Verdict::Forward, "{}", self.line);
+        let port = self.ends().0.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("{}: no port", self.line))
+    }
+}
+
 impl Bed {
     /// An engine made from `config`.
     ///

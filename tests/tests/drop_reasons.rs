@@ -83,6 +83,8 @@ fn alone(reason: DropReason) -> Option<Packet> {
         DropReason::NoBackend
         | DropReason::BackendsFull
         | DropReason::NoPort
+        | DropReason::ClientLimit
+        | DropReason::UnsolicitedSyn
         | DropReason::FlowTableFull
         | DropReason::IcmpUnused
         | DropReason::RateLimited => return None,
@@ -107,6 +109,17 @@ fn together(reason: DropReason) -> Verdict {
             config.snat.ports = (5_000, 5_000);
             let mut bed = Bed::new(config);
             (1..=3).map(|n| bed.send(0, &udp(n)).verdict).last().expect("three packets")
+        }
+        DropReason::ClientLimit => {
+            config.limits.flows_per_client = 1;
+            let mut bed = Bed::new(config);
+            (1..=2).map(|n| bed.send(0, &udp(n)).verdict).last().expect("two packets")
+        }
+        // Again while the first one is held.
+        DropReason::UnsolicitedSyn => {
+            let mut bed = Bed::new(config);
+            let syn = "tcp 10.2.0.11:1 > 10.99.0.250:5000 S";
+            (0..2).map(|_| bed.send(1, syn).verdict).last().expect("two packets")
         }
         DropReason::FlowTableFull => {
             config.limits.flows = 0;

@@ -474,7 +474,7 @@ fn without_a_port_left_a_flow_is_refused_and_the_others_stay() {
     }
     let seen = bed.send(0, "udp 10.1.0.5:5 > 10.99.0.1:53");
     assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoPort));
-    assert!(seen.line.contains("unreachable code=prohibited"), "{}", seen.line);
+    assert!(seen.line.contains("unreachable code=host"), "{}", seen.line);
     assert_eq!(bed.engine.flows().len(), 4);
     // When one has expired there is a port again.
     bed.now += Duration::from_mins(6);

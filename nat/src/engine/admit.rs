@@ -5,11 +5,14 @@ use netstack::{Instant, Packet};
 
 use super::track::rewrite_of;
 use super::{Engine, mtu};
+use crate::config::Refusal;
 use crate::flow::{Direction, Flow, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
+use crate::limits::SYN_ATTEMPTS;
 use crate::rewrite;
 use crate::schedule::Client;
 use crate::service::Listen;
+use crate::snat::Left;
 use crate::verdict::DivertTo;
 use crate::{BackendId, DropReason, Mode, Nat, PoolId, ServiceId, Verdict};
 
@@ -44,7 +47,10 @@ impl Engine {
             }
             _ => {}
         }
-        if !self.make_room(tuple.protocol) {
+        if self.clients.account(tuple.src).flows >= self.limits.flows_per_client {
+            return Some(self.refuse(now, packet, headers, DropReason::ClientLimit));
+        }
+        if !self.make_room(now, tuple.protocol) {
             return Some(self.refuse(now, packet, headers, DropReason::FlowTableFull));
         }
         let result = match mode {
@@ -70,6 +76,7 @@ impl Engine {
         flow.assignment.service = Some(service);
         flow.set_backend(client, vip, packet.leg);
         self.flows.insert(flow).map_err(|_| DropReason::NoPort)?;
+        self.clients.opened(client.address);
         self.stats.flows_opened += 1;
         Ok(Verdict::Divert(DivertTo::Service(service)))
     }
@@ -81,41 +88,69 @@ impl Engine {
         headers: &Headers,
         admission: Admission,
     ) -> Result<Verdict, DropReason> {
-        let Admission { tuple, service, pool, nat } = admission;
-        let asking = Client { address: tuple.src, port: tuple.src_port };
-        let chosen = self.pools[usize::from(pool.0)].choose(now, asking, &[])?;
-        let mut flow = self.new_flow(now, Kind::Nat, tuple, packet);
-        flow.client_leg = self.leg_to(tuple.src, packet.leg);
-        flow.assignment.service = Some(service);
-        self.assign(&mut flow, nat, pool, chosen)?;
-
-        let leg = flow.backend_leg;
+        let Admission { tuple, pool, nat, .. } = admission;
+        let (flow, chosen) = self.assigned(now, packet, admission)?;
+        let (client, leg) = (flow.client.address, flow.backend_leg);
         if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
             && !mtu::may_be_cut(packet)
         {
-            self.unassign(&flow);
+            self.unassign(now, &flow, Left::Clean);
             return Ok(self.refuse_too_big(now, packet, headers, mtu));
         }
         let pending = self.keep_syn(now, packet, headers, pool, nat, chosen);
         if !rewrite::decrement_ttl(packet, headers) {
-            self.unassign(&flow);
+            self.unassign(now, &flow, Left::Clean);
             return Ok(self.reject_ttl(now, packet, headers));
         }
-        if tuple.protocol == Protocol::Tcp {
-            self.mtus.clamp_mss([flow.client_leg, leg], packet, headers);
-        }
-        rewrite_of(&flow, Direction::Forward).apply(packet, headers);
+        let legs = [flow.client_leg, leg];
+        let rewrite = rewrite_of(&flow, Direction::Forward);
         match self.flows.insert(flow) {
             Ok(id) => {
                 self.pending_syns.extend(pending.map(|pending| (id, pending)));
+                self.clients.opened(client);
                 self.stats.flows_opened += 1;
+                if tuple.protocol == Protocol::Tcp {
+                    self.mtus.clamp_mss(legs, packet, headers);
+                }
+                rewrite.apply(packet, headers);
                 Ok(self.leave(packet, headers, leg))
             }
             Err(flow) => {
-                // Under DNAT the same client port reached the same backend by another VIP. The packet
-                // is rewritten already, so it cannot be answered any more.
-                self.unassign(&flow);
-                Ok(Verdict::Drop(DropReason::NoPort))
+                self.unassign(now, &flow, Left::Clean);
+                Err(DropReason::NoPort)
+            }
+        }
+    }
+
+    /// A flow with a backend. If its client's port has a flow with that backend already, by another of
+    /// our addresses, the two could not be told apart, and another backend is chosen.
+    fn assigned(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        admission: Admission,
+    ) -> Result<(Flow, BackendId), DropReason> {
+        let Admission { tuple, service, pool, nat } = admission;
+        let asking = Client { address: tuple.src, port: tuple.src_port };
+        let may_collide = nat == Nat::Dnat || self.snat.is_endpoint_independent();
+        let mut tried = Vec::new();
+        loop {
+            let chosen = self.pools[usize::from(pool.0)].choose(now, asking, &tried);
+            let chosen = match chosen {
+                Err(_) if !tried.is_empty() => return Err(DropReason::NoPort),
+                chosen => chosen?,
+            };
+            let mut flow = self.new_flow(now, Kind::Nat, tuple, packet);
+            flow.client_leg = self.leg_to(tuple.src, packet.leg);
+            flow.assignment.service = Some(service);
+            self.assign(now, &mut flow, nat, pool, chosen)?;
+            if !may_collide || self.flows.lookup(&flow.reverse_key()).is_none() {
+                return Ok((flow, chosen));
+            }
+            self.unassign(now, &flow, Left::Clean);
+            tried.push(chosen);
+            if tried.len() >= usize::from(SYN_ATTEMPTS) {
+                return Err(DropReason::NoPort);
             }
         }
     }
@@ -151,21 +186,18 @@ impl Engine {
         headers: &Headers,
         tuple: Tuple,
     ) -> Result<(), DropReason> {
-        let (client, backend) = ends(&tuple);
+        let (_, backend) = ends(&tuple);
         let leg = self.routes.lookup(tuple.dst).ok_or(DropReason::NoRoute)?;
         let fallback = self.own_address(headers.family).ok_or(DropReason::NoRoute)?;
-        if !self.make_room(tuple.protocol) {
+        if !self.make_room(now, tuple.protocol) {
             return Err(DropReason::FlowTableFull);
         }
-        let (address, port) = self
-            .snat
-            .allocate(tuple.protocol, client.address, fallback, backend.pair(), &mut self.rng)
-            .ok_or(DropReason::NoPort)?;
         let mut flow = self.new_flow(now, Kind::Upstream, tuple, packet);
-        flow.set_backend(TransportAddr::new(address, port), backend, leg);
+        let source = self.map_source(now, &flow, fallback, backend)?;
+        flow.set_backend(source, backend, leg);
         let rewrite = rewrite_of(&flow, Direction::Forward);
         if let Err(flow) = self.flows.insert(flow) {
-            self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
+            self.unmap_source(now, &flow, Left::Clean);
             return Err(DropReason::NoPort);
         }
         rewrite.apply(packet, headers);
@@ -175,8 +207,11 @@ impl Engine {
     }
 
     /// Gives `flow` a backend: maps its source and counts it. Undone by [`unassign`](Self::unassign).
+    ///
+    /// A hairpin flow gets full NAT whatever is configured.
     pub(super) fn assign(
         &mut self,
+        now: Instant,
         flow: &mut Flow,
         nat: Nat,
         pool: PoolId,
@@ -186,16 +221,11 @@ impl Engine {
         let (address, port) = backend.address();
         let leg = self.routes.lookup(address).ok_or(DropReason::NoRoute)?;
         let protocol = flow.protocol;
-        let snat = match nat {
-            Nat::Dnat => flow.client,
-            Nat::Full => {
-                let (client, vip) = (flow.client.address, flow.vip.address);
-                let far = (address, port);
-                self.snat
-                    .allocate(protocol, client, vip, far, &mut self.rng)
-                    .map(|(address, port)| TransportAddr::new(address, port))
-                    .ok_or(DropReason::NoPort)?
-            }
+        let snat = if nat == Nat::Dnat && !self.hairpins(flow, leg) {
+            flow.client
+        } else {
+            let far = TransportAddr::new(address, port);
+            self.map_source(now, flow, flow.vip.address, far)?
         };
         // An echo has one identifier for both ends.
         let port = if protocol == Protocol::Icmp { snat.port } else { port };
@@ -205,10 +235,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn unassign(&mut self, flow: &Flow) {
-        if flow.snat != flow.client {
-            self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
-        }
+    pub(super) fn unassign(&mut self, now: Instant, flow: &Flow, left: Left) {
+        self.unmap_source(now, flow, left);
         if let Some((pool, backend)) = flow.assignment.backend {
             self.pools[usize::from(pool.0)].flow_closed(backend);
         }
@@ -221,7 +249,8 @@ impl Engine {
         flow
     }
 
-    /// Refuses a packet that would have made a flow: never silence (RFC 9293 section 3.10.7).
+    /// Refuses a packet that would have made a flow: silence only where it is asked for (RFC 9293
+    /// section 3.10.7).
     fn refuse(
         &mut self,
         now: Instant,
@@ -229,9 +258,14 @@ impl Engine {
         headers: &Headers,
         reason: DropReason,
     ) -> Verdict {
+        let is_shortage = matches!(reason, DropReason::NoPort | DropReason::ClientLimit);
+        if is_shortage && self.refuse_with == Refusal::Drop {
+            return Verdict::Drop(reason);
+        }
         match (headers.transport, reason) {
             (Transport::Tcp { .. }, _) => self.reject_reset(now, packet, headers, reason),
-            (_, DropReason::NoBackend | DropReason::NoRoute) => {
+            // RFC 6888 REQ-11 B has this code for a mapping that cannot be made.
+            (_, DropReason::NoBackend | DropReason::NoRoute | DropReason::NoPort) => {
                 self.reject(now, packet, headers, IcmpError::HostUnreachable, reason)
             }
             // RFC 5508 REQ-8: no resources is "administratively prohibited".

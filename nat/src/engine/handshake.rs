@@ -24,6 +24,7 @@ use crate::flow::{Direction, FlowId, State};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS, SYN_PATIENCE};
 use crate::rewrite;
 use crate::schedule::Client;
+use crate::snat::Left;
 use crate::{BackendId, Nat, PoolId, Verdict};
 
 /// The SYNs of half-open flows, to be offered to another backend if theirs does not take them.
@@ -155,14 +156,14 @@ impl Engine {
         let next = self.pools[usize::from(pool.0)].choose(now, asking, &pending.tried);
         let Ok(next) = next else { return false };
         let mut new = old.clone();
-        if self.assign(&mut new, pending.nat, pool, next).is_err() {
+        if self.assign(now, &mut new, pending.nat, pool, next).is_err() {
             return false;
         }
         if self.flows.lookup(&new.reverse_key()).is_some() {
-            self.unassign(&new);
+            self.unassign(now, &new, Left::Clean);
             return false;
         }
-        self.unassign(&old);
+        self.unassign(now, &old, Left::Uncertain);
         self.flows.update(id, |flow| *flow = new);
         pending.tried.push(next);
         (pending.sent, pending.repeated) = (now, false);

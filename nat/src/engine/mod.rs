@@ -20,6 +20,7 @@ mod errors;
 mod handshake;
 mod mtu;
 mod ours;
+mod source;
 mod track;
 
 use std::collections::VecDeque;
@@ -28,16 +29,19 @@ use hashbrown::HashMap;
 use netstack::wire::{Address, Family, Headers, Protocol, Transport};
 use netstack::{Instant, LegId, Packet};
 
+use crate::clients::Clients;
+use crate::config::Refusal;
 use crate::flow::evict::Class;
-use crate::flow::{Direction, FlowId, FlowTable, Kind};
+use crate::flow::{Direction, Flow, FlowId, FlowTable, Kind};
 use crate::icmp::ErrorBudget;
 use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
 use crate::rewrite;
 use crate::rng::{Rng, derive};
 use crate::route::Routes;
 use crate::service::Services;
-use crate::snat::SnatPool;
+use crate::snat::{Left, SnatPool};
 use crate::stats::Stats;
+use crate::unsolicited::Unsolicited;
 use crate::verdict::DivertTo;
 use crate::{Config, ConfigError, DropReason, Limits, Pool, Prefix, Timeouts, Verdict};
 
@@ -45,6 +49,7 @@ use backends::is_open;
 use handshake::PendingSyns;
 use mtu::Mtus;
 use ours::OwnAddresses;
+use source::Inside;
 
 /// The packet path (see the module's theory of operation).
 #[derive(Debug)]
@@ -53,6 +58,13 @@ pub struct Engine {
     services: Services,
     pools: Vec<Pool>,
     snat: SnatPool,
+    clients: Clients,
+    ports_per_client: u32,
+    /// How a client is refused for whom there is no port, or who has enough.
+    refuse_with: Refusal,
+    unsolicited: Unsolicited,
+    refuse_unsolicited_with: Refusal,
+    inside: Inside,
     routes: Routes,
     mtus: Mtus,
     own: OwnAddresses,
@@ -88,12 +100,20 @@ impl Engine {
         let seed = |purpose: u64| derive(config.seed, purpose);
         let legs: Vec<Vec<Prefix>> = config.legs.iter().map(|l| l.prefixes.clone()).collect();
         let own = OwnAddresses::new(&config);
+        let inside = Inside::new(&config);
+        let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(7));
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
             flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
             services: Services::new(config.services, seed(2)),
             pools,
             snat: SnatPool::new(&config.snat, seed(3)),
+            clients: Clients::new(seed(6)),
+            ports_per_client: config.snat.ports_per_client,
+            refuse_with: config.snat.exhausted,
+            unsolicited,
+            refuse_unsolicited_with: config.snat.unsolicited,
+            inside,
             routes: Routes::new(&legs),
             mtus: Mtus::new(&config.legs),
             own,
@@ -160,9 +180,10 @@ impl Engine {
         self.flows.expire(now, EXPIRE_BATCH, &mut expired);
         for id in expired.drain(..) {
             self.stats.flows_expired += 1;
-            self.forget(id);
+            self.forget(now, id);
         }
         self.expired = expired;
+        self.refuse_unsolicited(now);
     }
 
     /// Fills `packet` with the next one to send by `packet.leg` that is not the verdict on one handed
@@ -175,7 +196,7 @@ impl Engine {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.flows.next_deadline()
+        [self.flows.next_deadline(), self.unsolicited.next_deadline()].into_iter().flatten().min()
     }
 
     /// What it has done so far.
@@ -193,19 +214,28 @@ impl Engine {
         &self.pools
     }
 
+    /// What each client has.
+    pub const fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// The SNAT pool.
+    pub const fn snat(&self) -> &SnatPool {
+        &self.snat
+    }
+
     /// The services, in the order of their numbers.
     pub const fn services(&self) -> &Services {
         &self.services
     }
 
-    /// Checks that flow table and port pool agree.
+    /// Checks that flow table, port pool and the clients' accounts agree.
     ///
     /// # Panics
     /// If they do not: for tests and simulations, after each step.
     pub fn assert_consistent(&self) {
         self.flows.assert_consistent();
-        let mapped = self.flows.iter().filter(|(_, flow)| flow.snat != flow.client).count();
-        assert_eq!(self.snat.len(), mapped, "ports in use and flows that hold one");
+        self.assert_sources_consistent();
         let active: u32 =
             self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
         let assigned = self
@@ -222,7 +252,7 @@ impl Engine {
         };
         if let Some((id, direction)) = self.flows.lookup(&tuple) {
             if self.replaces(id, direction, headers) {
-                self.forget(id);
+                self.forget(now, id);
             } else {
                 return self.follow(now, packet, headers, id, direction, Origin::Leg);
             }
@@ -283,11 +313,18 @@ impl Engine {
     }
 
     /// Drops a flow and gives back what it held.
-    fn forget(&mut self, id: FlowId) {
+    fn forget(&mut self, now: Instant, id: FlowId) {
+        let waited = |flow: &Flow| flow.state.is_closing() && flow.expires <= now;
+        let clean = self.flows.get(id).is_some_and(waited);
+        self.forget_as(now, id, if clean { Left::Clean } else { Left::Uncertain });
+    }
+
+    fn forget_as(&mut self, now: Instant, id: FlowId, left: Left) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.pending_syns.remove(&id);
-        if flow.snat != flow.client {
-            self.snat.release(flow.protocol, flow.snat.pair(), flow.backend.pair());
+        self.unmap_source(now, &flow, left);
+        if flow.kind != Kind::Upstream && !flow.state.is_closing() {
+            self.clients.closed(flow.client.address);
         }
         if let Some((pool, backend)) = flow.assignment.backend
             && is_open(flow.state)
@@ -297,23 +334,29 @@ impl Engine {
     }
 
     /// Makes room for one more flow at the limits; false if there is none to be made.
-    fn make_room(&mut self, protocol: Protocol) -> bool {
+    fn make_room(&mut self, now: Instant, protocol: Protocol) -> bool {
         if protocol == Protocol::Tcp && self.flows.len_of(Class::HalfOpen) >= self.limits.half_open
         {
-            self.evict(Class::HalfOpen);
+            self.evict(now, Class::HalfOpen);
         }
-        self.flows.len() < self.limits.flows || Class::ALL.iter().any(|&class| self.evict(class))
+        self.flows.len() < self.limits.flows
+            || Class::ALL.iter().any(|&class| self.evict(now, class))
     }
 
-    fn evict(&mut self, class: Class) -> bool {
+    fn evict(&mut self, now: Instant, class: Class) -> bool {
         let Some(id) = self.flows.oldest(class) else { return false };
         self.stats.flows_evicted += 1;
-        self.forget(id);
+        self.forget(now, id);
         true
     }
 
-    fn leg_to(&self, address: Address, otherwise: LegId) -> LegId {
-        self.routes.lookup(address).unwrap_or(otherwise)
+    /// Where a client is answered: by the leg that its packet came by, if it may have come by that. Its
+    /// address may lie within the backends' network by number alone (RFC 4787 REQ-7).
+    fn leg_to(&self, address: Address, came_by: LegId) -> LegId {
+        if self.routes.leads(came_by, address) {
+            return came_by;
+        }
+        self.routes.lookup(address).unwrap_or(came_by)
     }
 
     fn own_address(&self, family: Family) -> Option<Address> {
@@ -322,12 +365,7 @@ impl Engine {
 }
 
 /// Where a flow's packet of this direction and origin goes; nothing if it cannot have come from there.
-fn destination(
-    kind: Kind,
-    direction: Direction,
-    origin: Origin,
-    flow: &crate::flow::Flow,
-) -> Option<Target> {
+fn destination(kind: Kind, direction: Direction, origin: Origin, flow: &Flow) -> Option<Target> {
     use Direction::{Forward, Reverse};
     match (kind, direction, origin) {
         (Kind::Nat, Forward, Origin::Leg) | (Kind::Upstream, Forward, Origin::Local) => {

@@ -21,14 +21,21 @@ pub(super) struct OwnAddresses {
 
 impl OwnAddresses {
     pub(super) fn new(config: &Config) -> Self {
-        let listed = || {
-            let vips = config.services.iter().map(|s| s.listen.address);
-            vips.chain(config.snat.addresses.iter().copied())
-        };
-        let mut set = HashSet::with_hasher(FixedState::with_seed(config.seed));
-        set.extend(listed());
-        set.extend([Address::from_v4(LOCAL_V4), Address::from_v6(LOCAL_V6)]);
-        Self { set, v4: listed().find(|a| a.is_v4()), v6: listed().find(|a| !a.is_v4()) }
+        let vips = config.services.iter().map(|s| s.listen.address);
+        let listed = vips.chain(config.snat.addresses.iter().copied());
+        let set = HashSet::with_hasher(FixedState::with_seed(config.seed));
+        let mut own = Self { set, v4: None, v6: None };
+        own.set(listed);
+        own
+    }
+
+    /// Replaces all of them.
+    pub(super) fn set(&mut self, listed: impl Iterator<Item = Address> + Clone) {
+        self.set.clear();
+        self.set.extend(listed.clone());
+        self.set.extend([Address::from_v4(LOCAL_V4), Address::from_v6(LOCAL_V6)]);
+        self.v4 = listed.clone().find(|a| a.is_v4());
+        self.v6 = { listed }.find(|a| !a.is_v4());
     }
 
     pub(super) fn contains(&self, address: Address) -> bool {
@@ -62,6 +69,11 @@ impl Engine {
             }
             Transport::Tcp { flags, .. } if flags.contains(TcpFlags::RST) => {
                 Verdict::Drop(DropReason::NoFlow)
+            }
+            Transport::Tcp { flags, .. }
+                if flags.is_initial_syn() && self.unsolicited.covers(headers.dst) =>
+            {
+                self.hold_syn(now, packet, headers)
             }
             Transport::Tcp { flags, .. } => {
                 let reason =

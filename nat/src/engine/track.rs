@@ -82,8 +82,12 @@ impl Engine {
             rewrite_of(flow, direction).apply(packet, headers);
         }
         if flow.state != before {
+            let closing = flow.state.is_closing();
             self.flows.settle(id);
             self.state_changed(now, id, before);
+            if closing != before.is_closing() {
+                self.closing_changed(now, id);
+            }
         }
         match target {
             Target::Leg(leg) => {

@@ -84,6 +84,13 @@ pub enum State {
     Datagram(bool),
 }
 
+impl State {
+    /// True once both sides have closed the connection, or one has reset it.
+    pub const fn is_closing(self) -> bool {
+        matches!(self, Self::Tcp(TcpState::Closing | TcpState::Reset))
+    }
+}
+
 /// The service that a flow belongs to and the backend that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -231,6 +238,11 @@ impl Flow {
             Protocol::Icmp => ports,
             _ => ports.replace_u16(self.vip.port, backend.port),
         };
+    }
+
+    /// True if the backend sees an address of the SNAT pool.
+    pub fn is_mapped(&self) -> bool {
+        self.snat != self.client
     }
 
     /// The list that it waits in to give way to others; none if it never does.

@@ -1,0 +1,293 @@
+//! The ports of one scope: which are free, which are held, and in what order the latter come back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use netstack::Instant;
+
+use crate::flow::FlowId;
+
+const WORDS: usize = 1024;
+/// Entries of the queue that one call looks at: more than one call adds, so that it keeps up.
+const SETTLE: usize = 4;
+
+/// A part of the configured ports from which one client port is served: a range, and of it all, the
+/// even or the odd ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    first: u16,
+    last: u16,
+    step: u16,
+}
+
+impl Span {
+    /// All of a range.
+    pub(super) const fn all(first: u16, last: u16) -> Self {
+        Self { first, last, step: 1 }
+    }
+
+    /// Those of a range that are odd, or even; nothing if there are none.
+    pub(super) fn of_parity(self, odd: bool) -> Option<Self> {
+        let is_first = (self.first % 2 == 1) == odd;
+        let first = if is_first { self.first } else { self.first.checked_add(1)? };
+        (first <= self.last).then_some(Self { first, last: self.last, step: 2 })
+    }
+
+    /// How many ports.
+    pub(super) const fn len(self) -> u32 {
+        (self.last - self.first) as u32 / self.step as u32 + 1
+    }
+
+    /// The bits of a word of the bitmap that are in it, as far as parity goes.
+    const fn mask(self) -> u64 {
+        match (self.step, self.first % 2) {
+            (1, _) => u64::MAX,
+            (_, 0) => 0x5555_5555_5555_5555,
+            _ => 0xaaaa_aaaa_aaaa_aaaa,
+        }
+    }
+}
+
+/// A port that is held and when it comes back.
+#[derive(Clone, Copy, Debug)]
+struct Retired {
+    port: u16,
+    until: Instant,
+    /// The flow that is closing on it, or was.
+    flow: Option<FlowId>,
+}
+
+/// What the head of the queue has to offer when nothing is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oldest {
+    /// A port out of its quarantine, taken.
+    Port(u16),
+    /// A port that this flow still has, if it is still closing. It is not in the queue any more.
+    Closing(FlowId),
+}
+
+/// The ports of one scope.
+#[derive(Debug)]
+pub(super) struct Ports {
+    /// A flow or mapping has the port.
+    used: Bits,
+    /// The port stands in the queue.
+    queued: Bits,
+    /// Ports that are used or queued.
+    busy: u32,
+    /// In the order in which they ended.
+    retired: VecDeque<Retired>,
+}
+
+impl Ports {
+    pub(super) fn new() -> Self {
+        Self { used: Bits::new(), queued: Bits::new(), busy: 0, retired: VecDeque::new() }
+    }
+
+    /// Takes a port that is neither used nor held: the first one from a place that `draw` points at
+    /// (RFC 6056 section 3.3.1).
+    pub(super) fn take(&mut self, span: Span, draw: u64) -> Option<u16> {
+        if self.busy >= span.len() {
+            return None;
+        }
+        let nth = ((u128::from(draw) * u128::from(span.len())) >> 64) as u16;
+        let start = span.first + nth * span.step;
+        let port = self
+            .next_free(span, start, span.last)
+            .or_else(|| self.next_free(span, span.first, start))?;
+        self.used.set(port);
+        self.busy += 1;
+        Some(port)
+    }
+
+    /// Takes the port whose flow ended first of all that are held, or says which flow still has it.
+    pub(super) fn take_oldest(&mut self) -> Option<Oldest> {
+        while let Some(oldest) = self.retired.pop_front() {
+            self.queued.clear(oldest.port);
+            if !self.used.contains(oldest.port) {
+                self.used.set(oldest.port);
+                return Some(Oldest::Port(oldest.port));
+            }
+            if let Some(flow) = oldest.flow {
+                return Some(Oldest::Closing(flow));
+            }
+        }
+        None
+    }
+
+    /// Puts a port in the queue; false if it stands there already.
+    pub(super) fn retire(&mut self, port: u16, until: Instant, flow: Option<FlowId>) -> bool {
+        let new = !self.queued.contains(port);
+        if new {
+            self.busy += u32::from(!self.used.contains(port));
+            self.queued.set(port);
+            self.retired.push_back(Retired { port, until, flow });
+        }
+        new
+    }
+
+    /// Gives a port back. One in the queue stays held until its time is over.
+    pub(super) fn give_back(&mut self, port: u16) {
+        if self.used.contains(port) {
+            self.used.clear(port);
+            self.busy -= u32::from(!self.queued.contains(port));
+        }
+    }
+
+    /// Frees what has been held long enough.
+    ///
+    /// A port whose flow is still there, closing or revived, goes to the end of the queue: what stands
+    /// behind it must not wait for it.
+    pub(super) fn settle(&mut self, now: Instant, again: Duration) {
+        for _ in 0..SETTLE {
+            let Some(&head) = self.retired.front().filter(|head| head.until <= now) else { return };
+            self.retired.pop_front();
+            if self.used.contains(head.port) {
+                self.retired.push_back(Retired { until: now + again, ..head });
+            } else {
+                self.queued.clear(head.port);
+                self.busy -= 1;
+            }
+        }
+    }
+
+    /// Ports that a flow or mapping has.
+    pub(super) fn used(&self) -> usize {
+        self.used.len()
+    }
+
+    /// Entries of the queue.
+    pub(super) fn held(&self) -> usize {
+        self.retired.len()
+    }
+
+    /// The lowest free port of `from..=to` in the span, a word at a time.
+    fn next_free(&self, span: Span, from: u16, to: u16) -> Option<u16> {
+        let (first_word, last_word) = (from / 64, to / 64);
+        for word in first_word..=last_word {
+            let at = usize::from(word);
+            let mut free = !(self.used.0[at] | self.queued.0[at]) & span.mask();
+            if word == first_word {
+                free &= u64::MAX << (from % 64);
+            }
+            if free != 0 {
+                let port = word * 64 + free.trailing_zeros() as u16;
+                return (port <= to).then_some(port);
+            }
+        }
+        None
+    }
+
+    /// # Panics
+    /// If the counts are not those of the bits.
+    pub(super) fn assert_consistent(&self) {
+        assert_eq!(self.queued.len(), self.retired.len(), "queued ports and the queue");
+        let busy: u32 =
+            self.used.0.iter().zip(&self.queued.0).map(|(u, q)| (u | q).count_ones()).sum();
+        assert_eq!(self.busy, busy, "ports used or queued");
+    }
+}
+
+/// One bit a port.
+#[derive(Debug)]
+struct Bits(Box<[u64]>);
+
+impl Bits {
+    fn new() -> Self {
+        Self(vec![0; WORDS].into_boxed_slice())
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        self.0[usize::from(port / 64)] >> (port % 64) & 1 == 1
+    }
+
+    fn set(&mut self, port: u16) {
+        self.0[usize::from(port / 64)] |= 1 << (port % 64);
+    }
+
+    fn clear(&mut self, port: u16) {
+        self.0[usize::from(port / 64)] &= !(1 << (port % 64));
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const Q: Duration = Duration::from_mins(2);
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_secs(secs)
+    }
+
+    #[test]
+    fn spans_hold_the_ports_of_their_parity() {
+        let all = Span::all(1000, 1005);
+        assert_eq!(all.len(), 6);
+        for (odd, expected) in [(false, [1000, 1002, 1004]), (true, [1001, 1003, 1005])] {
+            let span = all.of_parity(odd).unwrap();
+            assert_eq!(span.len(), 3);
+            let mut ports = Ports::new();
+            let mut got: Vec<_> = (0..3).map(|n| ports.take(span, n << 62).unwrap()).collect();
+            got.sort_unstable();
+            assert_eq!(got, expected);
+            assert_eq!(ports.take(span, 0), None);
+        }
+        assert_eq!(Span::all(7, 7).of_parity(false), None);
+        assert_eq!(Span::all(65_534, 65_535).of_parity(true).map(Span::len), Some(1));
+        assert_eq!(Span::all(65_535, 65_535).of_parity(false), None);
+    }
+
+    #[test]
+    fn every_port_is_given_once_from_any_start() {
+        let span = Span::all(1000, 1200);
+        let mut ports = Ports::new();
+        let got: BTreeSet<_> = (0..201).map(|n| ports.take(span, n * (u64::MAX / 201))).collect();
+        assert_eq!(got.len(), 201);
+        assert!(!got.contains(&None));
+        assert_eq!(ports.take(span, 5), None);
+        ports.give_back(1100);
+        assert_eq!(ports.take(span, 7), Some(1100));
+        ports.assert_consistent();
+    }
+
+    #[test]
+    fn a_held_port_comes_back_when_its_time_is_over() {
+        let span = Span::all(5000, 5001);
+        let mut ports = Ports::new();
+        let a = ports.take(span, 0).unwrap();
+        assert!(ports.retire(a, at(120), None));
+        ports.give_back(a);
+        assert_eq!(ports.take(span, 0), Some(5001));
+        assert_eq!(ports.take(span, 0), None);
+        ports.settle(at(119), Q);
+        assert_eq!(ports.take(span, 0), None);
+        ports.settle(at(120), Q);
+        assert_eq!(ports.take(span, 0), Some(a));
+        ports.assert_consistent();
+    }
+
+    #[test]
+    fn a_port_still_used_holds_up_no_other() {
+        let span = Span::all(5000, 5002);
+        let mut ports = Ports::new();
+        for _ in 0..3 {
+            ports.take(span, 0);
+        }
+        ports.retire(5000, at(120), None);
+        ports.retire(5001, at(121), None);
+        ports.give_back(5001);
+        ports.settle(at(121), Q);
+        assert_eq!(ports.take(span, 0), Some(5001));
+        assert_eq!(ports.held(), 1, "5000 waits for its flow");
+        ports.give_back(5000);
+        ports.settle(at(241), Q);
+        assert_eq!((ports.held(), ports.used()), (0, 2));
+        ports.assert_consistent();
+    }
+}
