@@ -4,6 +4,7 @@ mod path_mtu;
 #[cfg(feature = "system")]
 mod proxy_protocol;
 mod refusal;
+mod source_ports;
 mod stability;
 
 use tests::conformance::Case;
@@ -14,5 +15,6 @@ pub(crate) const CASES: &[&[Case]] = &[
     #[cfg(feature = "system")]
     proxy_protocol::CASES,
     refusal::CASES,
+    source_ports::CASES,
     stability::CASES,
 ];

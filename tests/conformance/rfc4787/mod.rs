@@ -1,9 +1,24 @@
 //! UDP (BCP 127).
 
 mod section_10;
+mod section_4_1;
+mod section_4_2;
 mod section_4_3;
+mod section_4_4;
+mod section_5;
+mod section_6;
+mod section_8;
 
 use tests::conformance::Case;
 
 /// The requirements that its sections show.
-pub(crate) const CASES: &[&[Case]] = &[section_10::CASES, section_4_3::CASES];
+pub(crate) const CASES: &[&[Case]] = &[
+    section_10::CASES,
+    section_4_1::CASES,
+    section_4_2::CASES,
+    section_4_3::CASES,
+    section_4_4::CASES,
+    section_5::CASES,
+    section_6::CASES,
+    section_8::CASES,
+];

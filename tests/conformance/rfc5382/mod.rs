@@ -1,6 +1,10 @@
 //! TCP (BCP 142).
 
+mod section_4_1;
+mod section_4_3;
+mod section_7;
+
 use tests::conformance::Case;
 
 /// The requirements that its sections show.
-pub(crate) const CASES: &[&[Case]] = &[];
+pub(crate) const CASES: &[&[Case]] = &[section_4_1::CASES, section_4_3::CASES, section_7::CASES];

@@ -1,6 +1,9 @@
 //! Pool hygiene, as far as it fits a balancer.
 
+mod section_3;
+mod section_5;
+
 use tests::conformance::Case;
 
 /// The requirements that its sections show.
-pub(crate) const CASES: &[&[Case]] = &[];
+pub(crate) const CASES: &[&[Case]] = &[section_3::CASES, section_5::CASES];

@@ -1,6 +1,12 @@
 //! Updates to the three.
 
+mod section_3;
+mod section_4;
+mod section_5;
+mod section_8;
+
 use tests::conformance::Case;
 
 /// The requirements that its sections show.
-pub(crate) const CASES: &[&[Case]] = &[];
+pub(crate) const CASES: &[&[Case]] =
+    &[section_3::CASES, section_4::CASES, section_5::CASES, section_8::CASES];
