@@ -90,12 +90,15 @@ codes! {
     TwoDefaults = "E0313": "two default routes in one namespace",
     SmallMtu = "E0314": "the MTU is too small for IPv6",
     ListenMode = "E0315": "the mode and the protocol do not go together",
+    SharedNetwork = "E0316": "clients and DNAT backends may have the same numbers",
+    SmallPool = "E0317": "the SNAT pool is too small for the limit",
     MissingFile = "E0401": "a file cannot be read",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",
     Unreachable = "W0003": "a backend lies behind no leg",
     ShortTimeout = "W0004": "a timeout is shorter than the RFC allows",
+    NoReturn = "W0005": "answers to a client may not come back",
 }
 
 impl Code {

@@ -9,8 +9,6 @@ const NOT_YET: &[&str] = &[
     "leg.*.kind=veth",
     "leg.*.kind=pcap",
     "leg.*.impair",
-    "snat.mapping=endpoint-independent",
-    "limits.flows-per-client",
     "limits.fragments",
     "limits.memory",
     "pool.*.affinity.by=cookie",

@@ -12,8 +12,8 @@ use netstack::wire::{Address, Protocol as Transport};
 
 use super::{ApplicationPlan, LegPlan, Plan, Protocol};
 use crate::config::model::{
-    Affinity, Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Scheduler, Service,
-    Tls,
+    Affinity, Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Refusal, Scheduler,
+    Service, Snat, SnatMapping, Tls,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -71,8 +71,7 @@ impl Plan {
             services,
         );
         if let Some(snat) = &config.snat {
-            engine.snat.addresses = snat.addresses.iter().map(|a| Address::from(a.value)).collect();
-            engine.snat.ports = (snat.ports.first, snat.ports.last);
+            engine.snat = snat_config(snat);
         }
         engine.timeouts = nat::Timeouts {
             tcp_established: config.timeouts.tcp_established.value,
@@ -82,7 +81,29 @@ impl Plan {
         };
         engine.limits.flows = config.limits.flows.value as usize;
         engine.limits.half_open = config.limits.half_open.value as usize;
+        engine.limits.flows_per_client = config.limits.flows_per_client.value;
         Ok(Self { engine, legs: config.legs.iter().map(device).collect(), applications })
+    }
+}
+
+fn snat_config(snat: &Snat) -> nat::SnatConfig {
+    let refusal = |refusal| match refusal {
+        Refusal::Reject => nat::Refusal::Reject,
+        Refusal::Drop => nat::Refusal::Drop,
+    };
+    nat::SnatConfig {
+        addresses: snat.addresses.iter().map(|a| Address::from(a.value)).collect(),
+        ports: (snat.ports.first, snat.ports.last),
+        mapping: match snat.mapping {
+            SnatMapping::EndpointDependent => nat::Mapping::EndpointDependent,
+            SnatMapping::EndpointIndependent => nat::Mapping::EndpointIndependent,
+        },
+        parity: snat.parity,
+        quarantine: snat.quarantine,
+        quarantine_ports: snat.quarantine_ports as usize,
+        ports_per_client: snat.ports_per_client.as_ref().map_or(u32::MAX, |count| count.value),
+        exhausted: refusal(snat.exhausted),
+        unsolicited: refusal(snat.unsolicited),
     }
 }
 

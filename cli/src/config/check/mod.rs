@@ -5,6 +5,7 @@ mod address;
 mod file;
 mod leg;
 mod name;
+mod nat;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     leg::check(config, &mut found);
     name::check(config, &mut found);
     address::check(config, &mut found);
+    nat::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);

@@ -70,6 +70,28 @@ pub struct Snat {
     pub ports: Spanned<PortRange>,
     /// Default endpoint-dependent.
     pub mapping: SnatMapping,
+    /// Even UDP ports are mapped to even ones, odd to odd; default no.
+    pub parity: bool,
+    /// How long a port rests before another flow gets it; zero is not at all; default 2 min.
+    pub quarantine: Duration,
+    /// Ports that rest at a time; default 1,048,576.
+    pub quarantine_ports: u32,
+    /// Ports of one client; default no limit.
+    pub ports_per_client: Option<Spanned<u32>>,
+    /// What a client hears that no port is left for; default an error.
+    pub exhausted: Refusal,
+    /// What a SYN to an unmapped port hears; default an error.
+    pub unsolicited: Refusal,
+}
+
+/// How a packet is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// With a RST or an ICMP error.
+    #[default]
+    Reject,
+    /// In silence.
+    Drop,
 }
 
 /// Ports, both ends included.
@@ -127,8 +149,8 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Tracked flows; default 1,048,576.
     pub flows: Spanned<u32>,
-    /// Of these, flows of one client.
-    pub flows_per_client: Option<Spanned<u32>>,
+    /// Of these, flows of one client that are not closing; default 65,536.
+    pub flows_per_client: Spanned<u32>,
     /// Of these, TCP flows whose handshake is not complete; default 16,384.
     pub half_open: Spanned<u32>,
     /// Packets of which some fragments are held.
@@ -141,7 +163,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             flows: Spanned::default_of(1_048_576),
-            flows_per_client: None,
+            flows_per_client: Spanned::default_of(65_536),
             half_open: Spanned::default_of(16_384),
             fragments: None,
             memory: None,

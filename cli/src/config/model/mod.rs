@@ -11,7 +11,7 @@ mod service;
 use std::net::IpAddr;
 use std::ops::{Deref, Range};
 
-pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Snat, SnatMapping, Timeouts};
+pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler};
 pub use service::{

@@ -6,13 +6,14 @@ mod pool;
 mod service;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
 use super::codes::Code;
 use super::diagnostic::{Diagnostic, alternatives};
 use super::model::{
-    Config, Control, Limits, PortRange, Snat, SnatMapping, Span, Spanned, Timeouts,
+    Config, Control, Limits, PortRange, Refusal, Snat, SnatMapping, Span, Spanned, Timeouts,
 };
 use super::reader::{Item, Reader, Table};
 use super::value;
@@ -21,6 +22,9 @@ use super::value;
 const VERSION: u64 = 1;
 /// Numbers that the engine can give to flows.
 const FLOWS: RangeInclusive<u32> = 1..=1 << 30;
+/// RFC 6888 REQ-8.
+const QUARANTINE: Duration = Duration::from_mins(2);
+const QUARANTINE_PORTS: u32 = 1_048_576;
 
 /// Reads a text. Each error in the form of the file gives one diagnostic; a text that is not TOML gives
 /// one in all, and no configuration.
@@ -159,12 +163,24 @@ fn snat(r: &mut Reader, item: &Item<'_>) -> Option<Snat> {
         ("endpoint-dependent", SnatMapping::EndpointDependent),
         ("endpoint-independent", SnatMapping::EndpointIndependent),
     ];
+    const REFUSALS: [(&str, Refusal); 2] = [("reject", Refusal::Reject), ("drop", Refusal::Drop)];
     let mut table = item.table(r)?;
     let addresses = table.take(r, "addresses");
     let addresses = addresses.map(|item| item.list(r, |r, item| item.parse(r, value::ip)));
     let ports = table.take(r, "ports").and_then(|item| item.parse(r, value::ports));
     let mapping = table.take(r, "mapping");
     let mapping = mapping.and_then(|item| item.choice(r, "a way to map", &MAPPINGS));
+    let parity = table.take(r, "parity").and_then(|item| item.boolean(r));
+    let quarantine = table.take(r, "quarantine").and_then(|item| item.parse(r, value::duration));
+    let mut count = |r: &mut Reader, key| table.take(r, key).and_then(|i| i.integer(r, FLOWS));
+    let quarantine_ports = count(r, "quarantine-ports");
+    let ports_per_client = count(r, "ports-per-client");
+    let mut refusal = |r: &mut Reader, key| {
+        let item = table.take(r, key);
+        item.and_then(|item| item.choice(r, "a way to refuse", &REFUSALS)).map(|word| word.value)
+    };
+    let exhausted = refusal(r, "exhausted").unwrap_or_default();
+    let unsolicited = refusal(r, "unsolicited").unwrap_or_default();
     let span = table.span.clone();
     table.finish(r);
     Some(Snat {
@@ -172,6 +188,12 @@ fn snat(r: &mut Reader, item: &Item<'_>) -> Option<Snat> {
         addresses: addresses.unwrap_or_default(),
         ports: ports.unwrap_or(Spanned::default_of(PortRange::default())),
         mapping: mapping.map(|mapping| mapping.value).unwrap_or_default(),
+        parity: parity.is_some_and(|parity| parity.value),
+        quarantine: quarantine.map_or(QUARANTINE, |time| time.value),
+        quarantine_ports: quarantine_ports.map_or(QUARANTINE_PORTS, |count| count.value),
+        ports_per_client,
+        exhausted,
+        unsolicited,
     })
 }
 
@@ -199,7 +221,7 @@ fn limits(r: &mut Reader, item: &Item<'_>) -> Option<Limits> {
     let defaults = Limits::default();
     let limits = Limits {
         flows: count(r, "flows").unwrap_or(defaults.flows),
-        flows_per_client: count(r, "flows-per-client"),
+        flows_per_client: count(r, "flows-per-client").unwrap_or(defaults.flows_per_client),
         half_open: count(r, "half-open").unwrap_or(defaults.half_open),
         fragments: count(r, "fragments"),
         memory: table.take(r, "memory").and_then(|item| item.parse(r, value::size)),
