@@ -52,7 +52,8 @@ pub struct SnatConfig {
     pub parity: bool,
     /// How long the port of a flow that ended is given to no other; zero is not at all (RFC 6888 REQ-8).
     pub quarantine: Duration,
-    /// How many ports stand in quarantine at most. Beyond, a port is free at once.
+    /// How many ports stand in quarantine or are of closing flows at most. Beyond, a port is free as soon
+    /// as its flow is forgotten, and not sooner.
     pub quarantine_ports: usize,
     /// Ports that one client may have at a time (RFC 6888 REQ-4).
     pub ports_per_client: u32,

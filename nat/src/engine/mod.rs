@@ -8,6 +8,7 @@
 //!
 //! - a service listens there: a backend is chosen, a source mapped, a flow made (`admit`);
 //! - the address is ours but nothing listens: echo is answered, TCP gets a RST, UDP an ICMP error;
+//! - it is a SYN to the SNAT pool: it is held until one of ours meets it, or refused (`source`);
 //! - the address is somebody else's: with several legs balun is a router and passes it on;
 //! - an ICMP error is translated to whom it concerns (`errors`).
 //!
