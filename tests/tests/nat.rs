@@ -290,6 +290,23 @@ fn errors_that_are_forged_badly_go_nowhere() {
 }
 
 #[test]
+fn a_quote_of_mapped_addresses_names_no_flow_of_the_other_family() {
+    let mut bed = Bed::new(config());
+    bed.send(0, "udp 10.1.0.5:5000 > 10.99.0.1:53 len=20");
+    let port = bed.flow().snat.port;
+    let line = format!("udp [fd99::250]:{port} > [fd02::11]:8080 len=20");
+    let mut error =
+        text::packet(&format!("icmp fd02::1 > fd99::250 unreachable about=({line})")).unwrap();
+    let quote = 48;
+    let mapped = |ip: [u8; 4]| [[0; 4], [0; 4], [0, 0, 0xff, 0xff], ip].concat();
+    error.data_mut()[quote + 8..quote + 24].copy_from_slice(&mapped([10, 99, 0, 250]));
+    error.data_mut()[quote + 24..quote + 40].copy_from_slice(&mapped([10, 2, 0, 11]));
+    // A device may vouch for a sum, or a sender may have made it right.
+    error.offload.checksum = netstack::packet::Checksum::Verified;
+    assert_eq!(bed.send_packet(1, error).verdict, Verdict::Drop(DropReason::IcmpNoFlow));
+}
+
+#[test]
 fn ttl_ends_here_with_an_error() {
     let mut bed = Bed::new(config());
     for to in ["10.99.0.1:80", "10.2.0.77:80"] {

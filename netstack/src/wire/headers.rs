@@ -20,7 +20,8 @@ pub const ICMPV6: u8 = 58;
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 const V4_HEADER: usize = 20;
-const V6_HEADER: usize = 40;
+/// Length of the fixed IPv6 header.
+pub(super) const V6_HEADER: usize = 40;
 const FRAGMENT: u8 = 44;
 
 /// Offset of the TTL in an IPv4 header.
@@ -320,19 +321,19 @@ fn transport(
 }
 
 /// The extension headers of an IPv6 packet (RFC 8200 section 4).
-struct Chain {
+pub(super) struct Chain {
     /// What is behind them.
-    protocol: u8,
+    pub(super) protocol: u8,
     /// Their length.
-    len: usize,
+    pub(super) len: usize,
     /// The last is a fragment header, and what is behind it is not the whole.
-    fragment: bool,
+    pub(super) fragment: bool,
 }
 
 impl Chain {
     /// Walks up to a transport header, or to a header behind which nothing may be looked at or
     /// translated: that of a fragment, authentication (51) or encryption (50).
-    fn walk(first: u8, bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn walk(first: u8, bytes: &[u8]) -> Result<Self, Malformed> {
         let mut chain = Self { protocol: first, len: 0, fragment: false };
         for count in 0.. {
             let rest = &bytes[chain.len..];
