@@ -54,6 +54,16 @@ impl Prefix {
     pub fn contains(self, addr: Address) -> bool {
         self.family() == addr.family() && Self::new(addr, self.len) == Some(self)
     }
+
+    /// True if `addr` is the broadcast address of this network (RFC 1812 section 5.3.5.2). IPv6 has
+    /// none, and a network of two hosts neither (RFC 3021).
+    pub fn is_broadcast(self, addr: Address) -> bool {
+        let bits = |octets: &[u8]| octets.try_into().map(u32::from_be_bytes);
+        let (Ok(network), Ok(host)) = (bits(self.addr.octets()), bits(addr.octets())) else {
+            return false;
+        };
+        self.len <= 30 && host == network | u32::MAX >> self.len
+    }
 }
 
 impl fmt::Display for Prefix {
@@ -99,6 +109,11 @@ impl Routes {
     pub fn leads(&self, leg: LegId, addr: Address) -> bool {
         self.by_len.iter().any(|&(prefix, its)| its == leg && prefix.contains(addr))
     }
+
+    /// True if `addr` is every host of a network that lies behind a leg.
+    pub fn is_broadcast(&self, addr: Address) -> bool {
+        self.by_len.iter().any(|(prefix, _)| prefix.is_broadcast(addr))
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +147,22 @@ mod tests {
         assert!(prefix("0.0.0.0/0").contains(addr("192.0.2.1")));
         assert!(!prefix("0.0.0.0/0").contains(addr("fd99::1")));
         assert!(!prefix("::/0").contains(addr("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_networks_last_address_is_all_of_its_hosts() {
+        for (network, last) in [("10.0.0.0/24", "10.0.0.255"), ("10.0.0.4/30", "10.0.0.7")] {
+            assert!(prefix(network).is_broadcast(addr(last)), "{network}");
+        }
+        for (network, other) in [
+            ("10.0.0.0/24", "10.0.0.254"),
+            ("10.0.0.0/24", "10.0.1.255"),
+            ("10.0.0.0/31", "10.0.0.1"),
+            ("10.0.0.1/32", "10.0.0.1"),
+            ("fd99::/64", "fd99::ffff:ffff:ffff:ffff"),
+        ] {
+            assert!(!prefix(network).is_broadcast(addr(other)), "{network} {other}");
+        }
     }
 
     #[test]

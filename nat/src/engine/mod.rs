@@ -286,9 +286,11 @@ impl Engine {
     /// Why addresses like these cannot be on this wire.
     fn martian(&self, headers: &Headers) -> Option<DropReason> {
         let Headers { src, dst, .. } = *headers;
-        if !src.is_unicast() || src.is_loopback() || dst.is_loopback() || self.own.contains(src) {
+        let to_all = |at| self.routes.is_broadcast(at) && !self.own.contains(at);
+        let no_host = !src.is_unicast() || to_all(src);
+        if no_host || src.is_loopback() || dst.is_loopback() || self.own.contains(src) {
             Some(DropReason::Martian)
-        } else if !dst.is_unicast() {
+        } else if !dst.is_unicast() || to_all(dst) {
             Some(DropReason::Multicast)
         } else {
             None
