@@ -21,6 +21,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much is kept.
     pub limits: Limits,
+    /// Leaves the TTL of what is translated as it is, so that a traceroute through a service does not
+    /// show this hop. What is only routed loses its hop all the same: a loop must end.
+    pub hide_hop: bool,
     /// Pools; the order gives their numbers.
     pub pools: Vec<PoolConfig>,
     /// Services; the order gives their numbers.
@@ -28,13 +31,30 @@ pub struct Config {
 }
 
 /// A leg.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LegConfig {
     /// What lies behind it. With a single leg everything does.
     pub prefixes: Vec<Prefix>,
     /// The longest packet that leaves by it, super-packets' segments counted one by one; 0 if that is
     /// not known, and nothing is held to it.
     pub mtu: u16,
+    /// Whether packets that come by it may be answered with ICMP errors of our own (RFC 5508 REQ-9).
+    /// Without, they are dropped in silence; errors that others made are translated all the same.
+    pub icmp_errors: bool,
+}
+
+impl LegConfig {
+    /// A leg to these prefixes that answers with errors.
+    pub const fn new(prefixes: Vec<Prefix>, mtu: u16) -> Self {
+        Self { prefixes, mtu, icmp_errors: true }
+    }
+}
+
+impl Default for LegConfig {
+    /// No MTU that would bound anything, and nothing behind it unless it is the only leg.
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
+    }
 }
 
 /// The SNAT pool.
@@ -177,6 +197,7 @@ impl Config {
             snat: SnatConfig::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            hide_hop: false,
             pools,
             services,
         }

@@ -59,3 +59,9 @@ pub const ERRORS_BURST: u32 = 50;
 /// Clients whose backend a pool remembers. Beyond, the one that opened its last flow longest ago is
 /// forgotten.
 pub const AFFINITY_CLIENTS: usize = 262_144;
+/// ICMP errors and RSTs that one peer gets in a second: an IPv4 address, or an IPv6 /64.
+pub const ERRORS_PER_PEER_SECOND: u32 = 100;
+/// Of these, how many at once.
+pub const ERRORS_PER_PEER_BURST: u32 = 20;
+/// Buckets that peers share by a hash; a flood takes those of its own.
+pub const ERROR_PEERS: usize = 1_024;

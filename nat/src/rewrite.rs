@@ -78,6 +78,12 @@ pub fn write_addresses(data: &mut [u8], family: Family, to: &Tuple) {
     }
 }
 
+/// [`decrement_ttl`], or nothing if this hop is hidden; false if the packet may go no further.
+#[must_use]
+pub fn pass_hop(packet: &mut Packet, headers: &Headers, hidden: bool) -> bool {
+    if hidden { headers.ttl > 0 } else { decrement_ttl(packet, headers) }
+}
+
 /// Lowers TTL or hop limit by one; false if that leaves none (the packet is then unchanged).
 #[must_use]
 pub fn decrement_ttl(packet: &mut Packet, headers: &Headers) -> bool {

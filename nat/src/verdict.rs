@@ -91,6 +91,8 @@ drop_reasons! {
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
     IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong.";
     IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";
+    IcmpMismatch = "icmp-mismatch": "An ICMP error that came to another than the sender of the packet that it quotes.";
+    IcmpKind = "icmp-kind": "An ICMP error of a kind that is not passed on: a redirect or a source quench.";
     IcmpUnused = "icmp-unused": "An ICMP error about a connection that ends in this process.";
     RateLimited = "rate-limited": "It deserved an error, but too many were sent already this second.";
 }

@@ -35,7 +35,7 @@ pub fn leg(prefixes: &[&str]) -> LegConfig {
             Prefix::new(addr(a), len).unwrap_or_else(|| panic!("{p}: too long"))
         })
         .collect();
-    LegConfig { prefixes, mtu: 1500 }
+    LegConfig::new(prefixes, 1500)
 }
 
 /// A pool of backends at these addresses, called `b0`, `b1`, …, in turn.

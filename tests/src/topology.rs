@@ -188,7 +188,7 @@ fn leg(number: u8, netns: Option<&String>) -> LegPlan {
 fn engine_leg(leg: &LegPlan) -> LegConfig {
     let prefixes = leg.tun.addresses.iter();
     let prefixes = prefixes.filter_map(|&(address, length)| Prefix::new(address.into(), length));
-    LegConfig { prefixes: prefixes.collect(), mtu: leg.tun.mtu }
+    LegConfig::new(prefixes.collect(), leg.tun.mtu)
 }
 
 fn pool(family: Family, port: u16, backends: u8) -> PoolConfig {

@@ -86,6 +86,8 @@ fn alone(reason: DropReason) -> Option<Packet> {
         | DropReason::ClientLimit
         | DropReason::UnsolicitedSyn
         | DropReason::FlowTableFull
+        | DropReason::IcmpMismatch
+        | DropReason::IcmpKind
         | DropReason::IcmpUnused
         | DropReason::RateLimited => return None,
     })
@@ -124,6 +126,17 @@ fn together(reason: DropReason) -> Verdict {
         DropReason::FlowTableFull => {
             config.limits.flows = 0;
             Bed::new(config).send(0, &udp(1)).verdict
+        }
+        DropReason::IcmpMismatch | DropReason::IcmpKind => {
+            let mut bed = Bed::new(config);
+            let _ = bed.send(0, &udp(1));
+            let about =
+                format!("about=(udp 10.99.0.250:{} > 10.2.0.11:8080)", bed.flow().snat.port);
+            let (to, what) = match reason {
+                DropReason::IcmpKind => ("10.99.0.250", "source-quench"),
+                _ => ("10.99.0.1", "unreachable"),
+            };
+            bed.send(1, &format!("icmp 10.2.0.1 > {to} {what} {about}")).verdict
         }
         DropReason::IcmpUnused => {
             let mut bed = Bed::new(config);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nat::flow::State;
 use nat::flow::tcp::TcpState;
-use nat::{BackendId, BackendState, DropReason, PoolId, Verdict};
+use nat::{BackendId, BackendState, DropReason, PoolId, Verdict, limits};
 use netstack::wire::text;
 use tests::bed::{Bed, Seen, canonical, config};
 
@@ -463,7 +463,7 @@ fn at_the_limit_the_half_open_give_way_and_the_established_never() {
     }
     let seen = bed.send(0, &syn(51));
     assert_eq!(seen.verdict, Verdict::Reject(DropReason::FlowTableFull));
-    assert!(seen.line.contains(" R. "), "{}", seen.line);
+    assert!(seen.line.contains("unreachable code=prohibited"), "{}", seen.line);
 }
 
 #[test]
@@ -539,13 +539,21 @@ fn the_same_seed_and_packets_give_the_same_bytes() {
 #[test]
 fn errors_that_we_send_are_rationed() {
     let mut bed = Bed::new(config());
-    let refused = |bed: &mut Bed| bed.send(0, "udp 10.1.0.5:5000 > 10.99.0.1:99").verdict;
-    for _ in 0..nat::limits::ERRORS_BURST {
-        assert_eq!(refused(&mut bed), Verdict::Reject(DropReason::NoService));
+    let refused = |bed: &mut Bed, client: u32| {
+        bed.send(0, &format!("udp 10.1.0.{client}:5000 > 10.99.0.1:99")).verdict
+    };
+    // A peer has its ration, and cannot take the others'.
+    for _ in 0..limits::ERRORS_PER_PEER_BURST {
+        assert_eq!(refused(&mut bed, 5), Verdict::Reject(DropReason::NoService));
     }
-    assert_eq!(refused(&mut bed), Verdict::Drop(DropReason::RateLimited));
+    assert_eq!(refused(&mut bed, 5), Verdict::Drop(DropReason::RateLimited));
+    for client in 6..36 {
+        assert_eq!(refused(&mut bed, client), Verdict::Reject(DropReason::NoService), "{client}");
+    }
+    // All together have theirs.
+    assert_eq!(refused(&mut bed, 36), Verdict::Drop(DropReason::RateLimited));
     bed.now += Duration::from_secs(1);
-    assert_eq!(refused(&mut bed), Verdict::Reject(DropReason::NoService));
+    assert_eq!(refused(&mut bed, 5), Verdict::Reject(DropReason::NoService));
 }
 
 #[test]

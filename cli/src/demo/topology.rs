@@ -48,14 +48,11 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
         .collect();
     let engine_legs = legs
         .iter()
-        .map(|leg| LegConfig {
-            prefixes: leg
-                .tun
-                .addresses
-                .iter()
-                .filter_map(|&(address, len)| Prefix::new(address.into(), len))
-                .collect(),
-            mtu: leg.tun.mtu,
+        .map(|leg| {
+            let prefixes = leg.tun.addresses.iter();
+            let prefixes =
+                prefixes.filter_map(|&(address, len)| Prefix::new(address.into(), len)).collect();
+            LegConfig::new(prefixes, leg.tun.mtu)
         })
         .collect();
     let backend = |i| {

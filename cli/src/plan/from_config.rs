@@ -122,7 +122,7 @@ fn engine_leg(leg: &Leg) -> nat::LegConfig {
         .chain(&leg.routes)
         .filter_map(|p| nat::Prefix::new(Address::from(p.address), p.length))
         .collect();
-    nat::LegConfig { prefixes, mtu: leg.mtu.value }
+    nat::LegConfig::new(prefixes, leg.mtu.value)
 }
 
 fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {

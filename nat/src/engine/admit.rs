@@ -98,7 +98,7 @@ impl Engine {
             return Ok(self.refuse_too_big(now, packet, headers, mtu));
         }
         let pending = self.keep_syn(now, packet, headers, pool, nat, chosen);
-        if !rewrite::decrement_ttl(packet, headers) {
+        if !rewrite::pass_hop(packet, headers, self.hide_hop) {
             self.unassign(now, &flow, Left::Clean);
             return Ok(self.reject_ttl(now, packet, headers));
         }
@@ -263,13 +263,16 @@ impl Engine {
             return Verdict::Drop(reason);
         }
         match (headers.transport, reason) {
-            (Transport::Tcp { .. }, _) => self.reject_reset(now, packet, headers, reason),
             // RFC 6888 REQ-11 B has this code for a mapping that cannot be made.
-            (_, DropReason::NoBackend | DropReason::NoRoute | DropReason::NoPort) => {
+            (_, DropReason::NoPort) => {
                 self.reject(now, packet, headers, IcmpError::HostUnreachable, reason)
             }
-            // RFC 5508 REQ-8: no resources is "administratively prohibited".
-            _ => self.reject(now, packet, headers, IcmpError::Prohibited, reason),
+            // RFC 5508 REQ-8: no resources is "administratively prohibited", to TCP too.
+            (_, DropReason::FlowTableFull | DropReason::ClientLimit) => {
+                self.reject(now, packet, headers, IcmpError::Prohibited, reason)
+            }
+            (Transport::Tcp { .. }, _) => self.reject_reset(now, packet, headers, reason),
+            _ => self.reject(now, packet, headers, IcmpError::HostUnreachable, reason),
         }
     }
 }

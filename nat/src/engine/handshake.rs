@@ -83,7 +83,7 @@ impl Engine {
         packet.copy_from(&pending.packet);
         self.pending_syns.insert(id, pending);
         let headers = Headers::parse(packet).ok()?;
-        if !rewrite::decrement_ttl(packet, &headers) {
+        if !rewrite::pass_hop(packet, &headers, self.hide_hop) {
             return None;
         }
         let flow = self.flows.get(id)?;
@@ -91,6 +91,11 @@ impl Engine {
         self.mtus.clamp_mss([flow.client_leg, leg], packet, &headers);
         rewrite_of(flow, Direction::Forward).apply(packet, &headers);
         Some(self.leave(packet, &headers, leg))
+    }
+
+    /// The sequence number of the SYN that a flow's backend has yet to answer, if the SYN was kept.
+    pub(super) fn pending_sequence(&self, id: FlowId) -> Option<u32> {
+        self.pending_syns.get(&id).map(|pending| pending.seq)
     }
 
     /// The client sent its SYN again: gives its flow another backend if the SYN is lost on this one.

@@ -35,7 +35,7 @@ use crate::config::Refusal;
 use crate::flow::evict::Class;
 use crate::flow::{Direction, Flow, FlowId, FlowTable, Kind};
 use crate::icmp::ErrorBudget;
-use crate::limits::{ERRORS_BURST, ERRORS_PER_SECOND, EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
+use crate::limits::{EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
 use crate::rewrite;
 use crate::rng::{Rng, derive};
 use crate::route::Routes;
@@ -78,6 +78,9 @@ pub struct Engine {
     backends_out: bool,
     stats: Stats,
     legs: usize,
+    /// Legs that are sent no ICMP errors of our own.
+    silent_legs: Vec<LegId>,
+    hide_hop: bool,
     /// Packets to send that are nobody's verdict: see [`poll_transmit`](Self::poll_transmit).
     outbox: VecDeque<Packet>,
     /// Scratch of `handle_timeout`.
@@ -100,6 +103,8 @@ impl Engine {
         config.validate()?;
         let seed = |purpose: u64| derive(config.seed, purpose);
         let legs: Vec<Vec<Prefix>> = config.legs.iter().map(|l| l.prefixes.clone()).collect();
+        let silent = (0..).zip(&config.legs).filter(|(_, leg)| !leg.icmp_errors);
+        let silent_legs = silent.map(|(n, _)| LegId(n)).collect();
         let own = OwnAddresses::new(&config);
         let inside = Inside::new(&config);
         let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(7));
@@ -121,7 +126,7 @@ impl Engine {
             limits: config.limits,
             timeouts: config.timeouts,
             rng: Rng::new(seed(4)),
-            errors: ErrorBudget::new(ERRORS_PER_SECOND, ERRORS_BURST),
+            errors: ErrorBudget::new(seed(6)),
             pending_syns: HashMap::with_capacity_and_hasher(
                 config.limits.half_open.min(PENDING_SYNS),
                 foldhash::fast::FixedState::with_seed(seed(5)),
@@ -129,6 +134,8 @@ impl Engine {
             backends_out: false,
             stats: Stats::default(),
             legs: legs.len(),
+            silent_legs,
+            hide_hop: config.hide_hop,
             outbox: VecDeque::new(),
             expired: Vec::new(),
         })

@@ -96,18 +96,15 @@ impl Engine {
         headers: &Headers,
         reason: DropReason,
     ) -> Verdict {
-        if !self.errors.take(now) {
+        if !self.errors.take(now, headers.src) {
             return Verdict::Drop(DropReason::RateLimited);
         }
         icmp::reset(packet, headers);
         Verdict::Reject(reason)
     }
 
-    /// Refuses a packet with an ICMP error, if there may be one about it and the budget allows.
-    ///
-    /// RFC 1812 section 4.3.2.7 and RFC 4443 section 2.4 e: never about an ICMP error, a fragment other
-    /// than the first, or a packet whose source or destination is not one host. The last do not come
-    /// here: martians were dropped before.
+    /// Refuses a packet with an ICMP error, if there [may be one](icmp::may_report) about it, its leg
+    /// wants to hear of it, and the budget allows.
     pub(super) fn reject(
         &mut self,
         now: Instant,
@@ -116,17 +113,17 @@ impl Engine {
         error: IcmpError,
         reason: DropReason,
     ) -> Verdict {
-        if headers.transport == Transport::IcmpError || is_later_fragment(packet, headers) {
+        if !icmp::may_report(packet, headers) || self.silent_legs.contains(&packet.leg) {
             return Verdict::Drop(reason);
         }
-        // A port is unreachable at the address that was asked; anything else is said by the router.
+        // RFC 1812 section 4.3.2.4: from an address of ours, best the one that the sender knows.
         let source = if self.own.contains(headers.dst) {
             Some(headers.dst)
         } else {
             self.own_address(headers.family)
         };
         let Some(source) = source else { return Verdict::Drop(reason) };
-        if !self.errors.take(now) {
+        if !self.errors.take(now, headers.src) {
             return Verdict::Drop(DropReason::RateLimited);
         }
         let mtu = self.mtus.of(packet.leg, headers.family);
@@ -143,20 +140,6 @@ impl Engine {
     ) -> Verdict {
         self.reject(now, packet, headers, IcmpError::TimeExceeded, DropReason::TtlExceeded)
     }
-}
-
-/// True for a fragment other than the first of its packet.
-fn is_later_fragment(packet: &Packet, headers: &Headers) -> bool {
-    if headers.transport != Transport::Fragment {
-        return false;
-    }
-    let (at, mask) = match headers.family {
-        Family::V4 => (6, 0x1fff),
-        // In the fragment header, the last that was looked at.
-        Family::V6 => (headers.l4().saturating_sub(6), 0xfff8),
-    };
-    let field = packet.data().get(at..at + 2).map_or(0, |f| u16::from_be_bytes([f[0], f[1]]));
-    field & mask != 0
 }
 
 #[cfg(test)]

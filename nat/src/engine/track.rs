@@ -66,7 +66,7 @@ impl Engine {
         {
             return self.refuse_too_big(now, packet, headers, mtu);
         }
-        if passes && !rewrite::decrement_ttl(packet, headers) {
+        if passes && !rewrite::pass_hop(packet, headers, self.hide_hop) {
             return self.reject_ttl(now, packet, headers);
         }
         let before = flow.state;

@@ -70,6 +70,19 @@ impl Address {
         }
     }
 
+    /// True for an address that an answer can be sent to: that of one host by itself. Not so are, beyond
+    /// those that are not [`is_unicast`](Self::is_unicast), the loopback, "this network" and class E
+    /// (RFC 1812 section 4.3.2.7).
+    pub fn is_host(self) -> bool {
+        let v4 = |a: Ipv4Addr| !matches!(a.octets()[0], 0 | 240..);
+        self.is_unicast()
+            && !self.is_loopback()
+            && match IpAddr::from(self) {
+                IpAddr::V4(a) => v4(a),
+                IpAddr::V6(_) => true,
+            }
+    }
+
     /// True for an address that must not be seen outside a host (RFC 1122 section 3.2.1.3).
     pub fn is_loopback(self) -> bool {
         IpAddr::from(self).is_loopback()
@@ -220,6 +233,15 @@ mod tests {
         assert!(unicast("10.0.0.1") && unicast("fd99::1"));
         for text in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1"] {
             assert!(!unicast(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_can_be_sent_to_a_host() {
+        let host = |text: &str| Address::from(text.parse::<IpAddr>().unwrap()).is_host();
+        assert!(host("10.0.0.1") && host("fd99::1") && host("223.255.255.254"));
+        for text in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "::", "::1", "ff02::1"] {
+            assert!(!host(text), "{text}");
         }
     }
 }

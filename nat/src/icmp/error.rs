@@ -1,18 +1,20 @@
-//! Answers that the engine makes itself: echo replies, ICMP errors, resets. Each turns the packet
-//! that it answers into the answer, in place.
+//! Refusals that the engine makes: ICMP errors, and TCP's own, the RST. Each turns the packet that it
+//! is about into itself, in place.
 
-use std::time::Duration;
-
-use netstack::packet::{Checksum, MAX_PACKET_LEN, Offload};
+use netstack::Packet;
+use netstack::packet::{MAX_PACKET_LEN, Offload};
 use netstack::segment::segment;
-use netstack::wire::checksum::{self, Delta};
+use netstack::wire::checksum;
 use netstack::wire::fields::{icmp_field, tcp_field};
 use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
-use netstack::wire::{Address, Family, Headers, Tcp, TcpFlags};
-use netstack::{Instant, Packet};
+use netstack::wire::{Address, Family, Headers, Tcp, TcpFlags, Transport};
 
-/// TTL and hop limit of what the engine sends by itself (RFC 1700's recommended default).
-pub const TTL: u8 = 64;
+use super::TTL;
+
+/// TOS of an `ICMPv4` error: precedence 6, internetwork control (RFC 1812 section 4.3.2.5).
+const ERROR_TOS: u8 = 0xc0;
+/// Type of the redirect of `ICMPv6` (RFC 4861 section 4.5).
+const V6_REDIRECT: u8 = 137;
 /// The longest `ICMPv4` error (RFC 1812 section 4.3.2.3).
 const MAX_V4_ERROR: usize = 576;
 /// The longest `ICMPv6` error: the minimum MTU (RFC 4443 section 2.4 c).
@@ -61,37 +63,36 @@ impl IcmpError {
     }
 }
 
-/// Turns an echo request into its reply (RFC 792, RFC 4443 section 4.2).
-pub fn echo_reply(packet: &mut Packet, headers: &Headers) {
-    let partial = matches!(packet.offload.checksum, Checksum::Partial { .. });
-    let data = packet.data_mut();
-    swap_addresses(data, headers.family);
-    let kind = match headers.family {
-        Family::V4 => 0,
-        Family::V6 => 129,
-    };
-    match headers.family {
-        Family::V4 => {
-            let word = |ttl, data: &[u8]| u16::from_be_bytes([ttl, data[V4_TTL + 1]]);
-            let delta = Delta::default().replace_u16(word(headers.ttl, data), word(TTL, data));
-            data[V4_TTL] = TTL;
-            apply(data, V4_CHECKSUM, delta);
+/// True if there may be an ICMP error about this packet: it is itself no error and no redirect, no
+/// fragment but the first, and source and destination can each be one host (RFC 1812 section 4.3.2.7,
+/// RFC 4443 section 2.4 e).
+pub fn may_report(packet: &Packet, headers: &Headers) -> bool {
+    let is_message = match headers.transport {
+        Transport::IcmpError => false,
+        Transport::Fragment => !is_later_fragment(packet, headers),
+        Transport::IcmpOther => {
+            headers.family == Family::V4
+                || packet.data().get(headers.l4() + icmp_field::TYPE) != Some(&V6_REDIRECT)
         }
-        Family::V6 => data[V6_HOP_LIMIT] = TTL,
-    }
-    let icmp = &mut data[headers.l4()..];
-    let word = |kind, icmp: &[u8]| u16::from_be_bytes([kind, icmp[icmp_field::CODE]]);
-    let delta = Delta::default().replace_u16(word(icmp[icmp_field::TYPE], icmp), word(kind, icmp));
-    icmp[icmp_field::TYPE] = kind;
-    if !partial {
-        apply(icmp, icmp_field::CHECKSUM.start, delta);
-    }
+        _ => true,
+    };
+    is_message && headers.src.is_host() && headers.dst.is_unicast()
+}
+
+/// True for a fragment other than the first of its packet.
+fn is_later_fragment(packet: &Packet, headers: &Headers) -> bool {
+    let (at, mask) = match headers.family {
+        Family::V4 => (6, 0x1fff),
+        // In the fragment header, the last that was looked at.
+        Family::V6 => (headers.l4().saturating_sub(6), 0xfff8),
+    };
+    let field = packet.data().get(at..at + 2).map_or(0, |f| u16::from_be_bytes([f[0], f[1]]));
+    field & mask != 0
 }
 
 /// Turns a packet into an ICMP error about it, sent from `source` to its sender.
 ///
-/// The error is no longer than `mtu`. The caller has made sure that there may be one: see
-/// `Engine::reject`.
+/// The error is no longer than `mtu`. The caller has made sure that there [may be one](may_report).
 pub fn error(
     packet: &mut Packet,
     headers: &Headers,
@@ -173,6 +174,7 @@ fn finish(
     match src.family() {
         Family::V4 => {
             ip[0] = 0x45;
+            ip[1] = if protocol == ICMPV4 { ERROR_TOS } else { 0 };
             ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
             ip[6] = 0x40; // Don't fragment: an atomic datagram needs no unique ID (RFC 6864).
             ip[V4_TTL] = TTL;
@@ -203,64 +205,4 @@ pub fn set_checksum(segment: &mut [u8], protocol: u8, field: usize, src: Address
     };
     let sum = !checksum::add(pseudo, checksum::sum(segment));
     segment[field..field + 2].copy_from_slice(&sum.to_be_bytes());
-}
-
-fn swap_addresses(data: &mut [u8], family: Family) {
-    let (start, len) = match family {
-        Family::V4 => (12, 4),
-        Family::V6 => (8, 16),
-    };
-    let (src, dst) = data[start..start + 2 * len].split_at_mut(len);
-    src.swap_with_slice(dst);
-}
-
-fn apply(data: &mut [u8], at: usize, delta: Delta) {
-    let field = u16::from_be_bytes([data[at], data[at + 1]]);
-    data[at..at + 2].copy_from_slice(&delta.apply(field).to_be_bytes());
-}
-
-/// Errors in the last second, against their limit: a token bucket.
-#[derive(Clone, Debug)]
-pub struct ErrorBudget {
-    tokens: u32,
-    refilled: Instant,
-    per_second: u32,
-    burst: u32,
-}
-
-impl ErrorBudget {
-    /// A full bucket of `burst`, refilled with `per_second`.
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        Self { tokens: burst, refilled: Instant::ZERO, per_second, burst }
-    }
-
-    /// Takes one, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let one = Duration::from_secs(1) / self.per_second.max(1);
-        let earned = now.saturating_since(self.refilled).as_micros() / one.as_micros().max(1);
-        if earned > 0 {
-            self.tokens =
-                self.tokens.saturating_add(earned.min(u32::MAX.into()) as u32).min(self.burst);
-            self.refilled = now;
-        }
-        let some = self.tokens > 0;
-        self.tokens -= u32::from(some);
-        some
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_gives_the_burst_then_the_rate() {
-        let mut budget = ErrorBudget::new(100, 5);
-        let start = Instant::from_secs(10);
-        let taken = |budget: &mut ErrorBudget, now| (0..1_000).filter(|_| budget.take(now)).count();
-        assert_eq!(taken(&mut budget, start), 5);
-        assert_eq!(taken(&mut budget, start + Duration::from_millis(9)), 0);
-        assert_eq!(taken(&mut budget, start + Duration::from_millis(30)), 3);
-        assert_eq!(taken(&mut budget, start + Duration::from_mins(1)), 5);
-    }
 }
