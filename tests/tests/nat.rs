@@ -135,6 +135,18 @@ fn an_echo_service_maps_the_identifier() {
 }
 
 #[test]
+fn a_reply_of_zeros_has_a_checksum_of_ones() {
+    // `Bed` finds the wrong ones.
+    let mut bed = Bed::new(config());
+    let answer = bed.send(0, "icmp 10.1.0.5 > 10.99.0.1 echo id=0 seq=0 data=00000000");
+    assert_eq!(answer.verdict, Verdict::Reply);
+    bed.send(0, "icmp 10.1.0.5 > 10.99.0.4 echo id=0 seq=0 data=0000");
+    let id = bed.flow().snat.port;
+    let reply = format!("icmp 10.2.0.11 > 10.99.0.250 reply id={id} seq=0 data=0000");
+    assert_eq!(bed.send(1, &reply).verdict, Verdict::Forward);
+}
+
+#[test]
 fn the_vip_answers_echo_itself() {
     for (client, vip) in [("10.1.0.5", "10.99.0.1"), ("fd01::5", "fd99::1")] {
         let mut bed = Bed::new(config());

@@ -8,6 +8,7 @@ use netstack::wire::headers::{V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
 use netstack::wire::{Family, Headers};
 
 use super::TTL;
+use crate::rewrite::mend_zero;
 
 /// Turns an echo request into its reply (RFC 792, RFC 4443 section 4.2). Everything but addresses, type,
 /// TTL and sums stays: identifier, sequence number and data, and the TOS (RFC 1812 section 4.3.2.5).
@@ -34,6 +35,7 @@ pub fn echo_reply(packet: &mut Packet, headers: &Headers) {
     icmp[icmp_field::TYPE] = kind;
     if !partial {
         apply(icmp, icmp_field::CHECKSUM.start, delta);
+        mend_zero(icmp);
     }
 }
 
