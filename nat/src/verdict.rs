@@ -89,7 +89,7 @@ drop_reasons! {
     UnsolicitedSyn = "unsolicited-syn": "A SYN to a port of the SNAT pool that is not mapped to its sender: held for six seconds, then refused.";
     FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
-    IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong.";
+    IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong, or that of the IPv4 header that it quotes.";
     IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";
     IcmpMismatch = "icmp-mismatch": "An ICMP error that came to another than the sender of the packet that it quotes.";
     IcmpKind = "icmp-kind": "An ICMP error of a kind that is not passed on: a redirect or a source quench.";

@@ -22,6 +22,7 @@ pub mod netns;
 pub mod oracle;
 pub mod pattern;
 pub mod reassembly;
+pub mod talk;
 #[cfg(feature = "system")]
 pub mod topology;
 #[cfg(feature = "system")]

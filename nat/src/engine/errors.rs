@@ -36,6 +36,10 @@ impl Engine {
                 self.route(now, packet, headers)
             };
         };
+        // RFC 5508 REQ-3a.
+        if !quote.header_sum_ok {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
         if icmp::is_of_a_link(headers.family, message[icmp_field::TYPE]) {
             return Verdict::Drop(DropReason::IcmpKind);
         }
