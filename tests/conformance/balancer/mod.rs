@@ -1,5 +1,6 @@
 //! What else a balancer owes the network, beyond the NAT documents.
 
+mod icmp;
 mod path_mtu;
 #[cfg(feature = "system")]
 mod proxy_protocol;
@@ -11,6 +12,7 @@ use tests::conformance::Case;
 
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
+    icmp::CASES,
     path_mtu::CASES,
     #[cfg(feature = "system")]
     proxy_protocol::CASES,

@@ -8,6 +8,7 @@ mod section_4_4;
 mod section_5;
 mod section_6;
 mod section_8;
+mod section_9;
 
 use tests::conformance::Case;
 
@@ -21,4 +22,5 @@ pub(crate) const CASES: &[&[Case]] = &[
     section_5::CASES,
     section_6::CASES,
     section_8::CASES,
+    section_9::CASES,
 ];

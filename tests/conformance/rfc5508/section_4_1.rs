@@ -13,9 +13,7 @@ fn both(talk: &mut Talk, what: &str) -> [Verdict; 2] {
 
 /// Asserts that an error with more words about the quoted packet passes both ways.
 fn passes_with(talk: &mut Talk, what: &str, inner: &str) {
-    let with = |error: String| {
-        error.replacen("about=(", "about=(", 1).replacen(')', &format!(" {inner})"), 1)
-    };
+    let with = |error: String| error.replacen(')', &format!(" {inner})"), 1);
     let sent = with(talk.error_from_backend(what));
     talk.passes(1, &sent, 0, &with(talk.error_at_client(what)));
     let sent = with(talk.error_from_client(what));
