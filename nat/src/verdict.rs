@@ -93,7 +93,7 @@ drop_reasons! {
     IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";
     IcmpMismatch = "icmp-mismatch": "An ICMP error that came to another than the sender of the packet that it quotes.";
     IcmpKind = "icmp-kind": "An ICMP error of a kind that is not passed on: a redirect or a source quench.";
-    IcmpUnused = "icmp-unused": "An ICMP error about a connection that ends in this process.";
+    IcmpUnused = "icmp-unused": "An ICMP error about a connection that ends in this process, which can do nothing about it.";
     RateLimited = "rate-limited": "It deserved an error, but too many were sent already this second.";
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nat::flow::State;
 use nat::flow::tcp::TcpState;
-use nat::{BackendId, BackendState, DropReason, PoolId, Verdict, limits};
+use nat::verdict::DivertTo;
+use nat::{BackendId, BackendState, DropReason, PoolId, ServiceId, Verdict, limits};
 use netstack::wire::text;
 use tests::bed::{Bed, Seen, canonical, config};
 
@@ -367,6 +368,41 @@ fn a_diverted_flow_cannot_be_spoofed_from_a_wire() {
     assert!(matches!(seen.verdict, Verdict::Divert(_)));
     let seen = bed.send(1, "tcp 10.99.0.2:80 > 10.1.0.5:40000 S. ack=1");
     assert_eq!(seen.verdict, Verdict::Drop(DropReason::Martian));
+}
+
+#[test]
+fn errors_about_our_own_connections_reach_them_if_they_are_of_use() {
+    let mut bed = Bed::new(config());
+    bed.send(0, "tcp 10.1.0.5:40000 > 10.99.0.2:80 S seq=7");
+    let about = "about=(tcp 10.99.0.2:80 > 10.1.0.5:40000 S. seq=9 ack=8)";
+    let too_big = format!("icmp 10.1.0.1 > 10.99.0.2 too-big mtu=1400 {about}");
+    let got = bed.send(0, &too_big);
+    assert_eq!(got.verdict, Verdict::Divert(DivertTo::Service(ServiceId(8))));
+    assert_eq!(got.line, canonical(&too_big), "nothing differs");
+    for what in ["unreachable code=host", "ttl-exceeded"] {
+        let got = bed.send(0, &format!("icmp 10.1.0.1 > 10.99.0.2 {what} {about}"));
+        assert_eq!(got.verdict, Verdict::Drop(DropReason::IcmpUnused), "{what}");
+    }
+    // From the wrong side it is about nothing that we sent.
+    let about = "about=(tcp 10.1.0.5:40000 > 10.99.0.2:80 S seq=7)";
+    let got = bed.send(0, &format!("icmp 10.1.0.1 > 10.1.0.5 too-big mtu=1400 {about}"));
+    assert_eq!(got.verdict, Verdict::Drop(DropReason::IcmpUnused));
+
+    let mut bed = Bed::new(config());
+    let mut syn = text::packet("tcp 192.0.0.8:50000 > 10.2.0.11:8080 S seq=5").unwrap();
+    assert_eq!(bed.engine.handle_local(bed.now, &mut syn), Verdict::Forward);
+    let port = bed.flow().snat.port;
+    let about = format!("about=(tcp 10.99.0.250:{port} > 10.2.0.11:8080 S seq=5)");
+    let ours = "about=(tcp 192.0.0.8:50000 > 10.2.0.11:8080 S seq=5)";
+    for what in ["too-big mtu=1400", "unreachable code=host"] {
+        let got = bed.send(1, &format!("icmp 10.2.0.1 > 10.99.0.250 {what} {about}"));
+        assert_eq!(got.verdict, Verdict::Divert(DivertTo::Upstream), "{what}");
+        let translated = format!("icmp 10.2.0.11 > 192.0.0.8 {what} {ours}");
+        assert_eq!(got.line, canonical(&translated));
+    }
+    bed.send(1, &format!("tcp 10.2.0.11:8080 > 10.99.0.250:{port} S. seq=1 ack=6"));
+    let got = bed.send(1, &format!("icmp 10.2.0.1 > 10.99.0.250 unreachable {about}"));
+    assert_eq!(got.verdict, Verdict::Drop(DropReason::IcmpUnused), "it has been answered");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! How it is put into other words is [`icmp`]'s.
 
 use netstack::wire::fields::icmp_field;
-use netstack::wire::{Address, Headers, Quote, checksum};
+use netstack::wire::{Address, Headers, Icmp, Quote, checksum};
 use netstack::{Instant, Packet};
 
-use super::Engine;
 use super::track::rewrite_of;
+use super::{Engine, Origin, Target, destination};
 use crate::flow::tcp::TcpState;
 use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::icmp::{self, Ends};
@@ -52,23 +52,25 @@ impl Engine {
             return verdict;
         }
         let Some(flow) = self.flows.get(id) else { return Verdict::Drop(DropReason::IcmpNoFlow) };
-        if flow.kind != Kind::Nat {
+        // The error travels against the packet that it is about: as an answer to it would.
+        let Some(target) = destination(flow.kind, direction, Origin::Leg, flow)
+            .filter(|target| matches!(target, Target::Leg(_)) || is_of_use(flow, packet, headers))
+        else {
             return Verdict::Drop(DropReason::IcmpUnused);
-        }
-        if !rewrite::pass_hop(packet, headers, self.hide_hop) {
+        };
+        let passes = matches!(target, Target::Leg(_));
+        if passes && !rewrite::pass_hop(packet, headers, self.hide_hop) {
             return Verdict::Drop(DropReason::TtlExceeded);
         }
-        // The error travels against the packet that it is about: as an answer to it would.
         let answer = rewrite_of(flow, direction);
         // What turns an answer's source into `to.src` turns the quoted destination into it.
         let original = Rewrite { to: answer.to.reversed(), ..answer };
-        let src = speaker(flow, direction, headers);
-        let leg = match direction {
-            Direction::Reverse => flow.client_leg,
-            Direction::Forward => flow.backend_leg,
-        };
-        icmp::translate(packet, headers, &quote, &original, Ends { src, dst: answer.to.dst });
-        self.leave(packet, headers, leg)
+        let ends = Ends { src: speaker(flow, direction, headers), dst: answer.to.dst };
+        icmp::translate(packet, headers, &quote, &original, ends);
+        match target {
+            Target::Leg(leg) => self.leave(packet, headers, leg),
+            Target::Divert(to) => Verdict::Divert(to),
+        }
     }
 
     /// If the error says that a backend cannot be reached by the SYN that we sent it, offers the SYN to
@@ -88,14 +90,19 @@ impl Engine {
             return None;
         }
         let message = &packet.data()[headers.l4()..headers.total_len()];
-        let ours =
-            self.pending_sequence(id).is_some_and(|seq| icmp::quotes_sequence(message, quote, seq));
-        if ours && icmp::is_unreachable(headers.family, message) {
-            self.backend_refused(now, id, packet)
-        } else {
-            None
-        }
+        let ours = self.pending_sequence(id).is_some_and(|seq| quote.tcp_seq(message) == Some(seq));
+        let unreachable = Icmp::new_checked(message)?.is_unreachable(headers.family);
+        if ours && unreachable { self.backend_refused(now, id, packet) } else { None }
     }
+}
+
+/// True if a connection that ends in this process can do something about the error: send less at a time,
+/// or give up on a backend that does not hear it. It judges by itself whether to believe it.
+fn is_of_use(flow: &Flow, packet: &Packet, headers: &Headers) -> bool {
+    let connecting = flow.kind == Kind::Upstream && flow.state == State::Tcp(TcpState::SynSent);
+    Icmp::new_checked(&packet.data()[headers.l4()..headers.total_len()]).is_some_and(|icmp| {
+        icmp.too_big(headers.family).is_some() || connecting && icmp.is_unreachable(headers.family)
+    })
 }
 
 /// Whose address a translated error comes from: that of the flow's other end as the receiver knows it,

@@ -19,6 +19,7 @@
 //! | error | |
 //! |---|---|
 //! | unreachable, too big, time exceeded, parameter problem, unknown ones of `ICMPv6` | translated |
+//! | too big, and unreachable about an unanswered SYN, of a connection of this process | diverted |
 //! | redirect (RFC 792), for the sender's link only | dropped |
 //! | source quench, deprecated by RFC 6633 | dropped |
 //!
@@ -36,7 +37,7 @@ mod translate;
 pub use budget::ErrorBudget;
 pub use echo::echo_reply;
 pub use error::{IcmpError, error, may_report, reset, set_checksum};
-pub use translate::{Ends, is_of_a_link, is_unreachable, quotes_sequence, translate};
+pub use translate::{Ends, is_of_a_link, translate};
 
 /// TTL and hop limit of what the engine sends by itself (RFC 1700's recommended default).
 pub const TTL: u8 = 64;

@@ -2,9 +2,9 @@
 
 use netstack::Packet;
 use netstack::packet::Offload;
-use netstack::wire::fields::{icmp_field, tcp_field};
-use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, V4_CHECKSUM};
-use netstack::wire::{Address, Family, Headers, Icmp, Quote, checksum};
+use netstack::wire::fields::icmp_field;
+use netstack::wire::headers::{ICMPV4, ICMPV6, V4_CHECKSUM};
+use netstack::wire::{Address, Family, Headers, Quote, checksum};
 
 use super::set_checksum;
 use crate::rewrite::{Rewrite, write_addresses};
@@ -22,24 +22,6 @@ pub struct Ends {
 /// a source quench is to be ignored (RFC 6633). The redirect of `ICMPv6` is no error by its type.
 pub const fn is_of_a_link(family: Family, kind: u8) -> bool {
     matches!((family, kind), (Family::V4, 4 | 5))
-}
-
-/// True if the error says that its packet's destination is out of reach: any "unreachable" but
-/// "fragmentation needed", which asks for a smaller packet.
-pub fn is_unreachable(family: Family, message: &[u8]) -> bool {
-    Icmp::new_checked(message).is_some_and(|icmp| match family {
-        Family::V4 => icmp.kind() == 3 && icmp.code() != 4,
-        Family::V6 => icmp.kind() == 1,
-    })
-}
-
-/// True if the quote is of a TCP segment with this sequence number, which who never saw the segment can
-/// only guess (RFC 5927 section 4.1).
-pub fn quotes_sequence(message: &[u8], quote: &Quote, seq: u32) -> bool {
-    let start = icmp_field::LEN + quote.l4 + tcp_field::SEQ.start;
-    quote.protocol == TCP
-        && quote.l4 + tcp_field::SEQ.end <= quote.end
-        && message.get(start..start + 4) == Some(&seq.to_be_bytes())
 }
 
 /// Puts the quoted packet back to what its sender sent, and addresses the error to that sender. Type,

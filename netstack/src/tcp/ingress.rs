@@ -56,11 +56,13 @@ pub enum TcpDrop {
     TimeWait,
     /// A challenge ACK would be due, but too many have been sent in this second.
     ChallengeLimit,
+    /// An ICMP error about no segment that is on its way, or that changes nothing.
+    Error,
 }
 
 impl TcpDrop {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotTcp,
         Self::Checksum,
         Self::Address,
@@ -72,6 +74,7 @@ impl TcpDrop {
         Self::ResetOfNothing,
         Self::TimeWait,
         Self::ChallengeLimit,
+        Self::Error,
     ];
 
     /// The name that counters and traces use.
@@ -88,6 +91,7 @@ impl TcpDrop {
             Self::ResetOfNothing => "reset-of-nothing",
             Self::TimeWait => "time-wait",
             Self::ChallengeLimit => "challenge-limit",
+            Self::Error => "icmp-error",
         }
     }
 }
@@ -103,7 +107,7 @@ struct Segment<'a> {
 }
 
 impl Endpoint {
-    /// Takes a packet that is addressed to this endpoint. Nothing is sent before
+    /// Takes a packet that is addressed to this endpoint, or an ICMP error about one that it sent. Nothing is sent before
     /// [`poll_transmit`](Self::poll_transmit).
     ///
     /// `headers` is what [`Headers::parse`] made of the packet. `tag` is kept with a connection that
@@ -116,6 +120,9 @@ impl Endpoint {
         tag: u32,
     ) -> TcpVerdict {
         self.advance(now);
+        if headers.transport == Transport::IcmpError {
+            return self.on_error(packet, headers);
+        }
         let (Transport::Tcp { .. }, Some(tuple)) = (headers.transport, headers.tuple()) else {
             return TcpVerdict::Dropped(TcpDrop::NotTcp);
         };

@@ -40,6 +40,9 @@
 //! **Initial sequence numbers** follow RFC 6528 (`isn`). smoltcp draws its own from a generator that
 //! can be inverted, so each interface gets the seed that makes it draw ours.
 //!
+//! **The path** (`path`). A router that a segment was too big for is believed if it quotes one that is on
+//! its way; segments are then cut smaller.
+//!
 //! **Rescue** (`rescue`). smoltcp can overhear an acknowledgment and lose a timer; either would leave a
 //! connection waiting for ever.
 //!
@@ -60,7 +63,7 @@
 //! **Limits** are in [`limits`] and [`EndpointConfig`]; at a limit a SYN is dropped (its sender tries
 //! again) and [`Endpoint::connect`] is refused. Established connections are never evicted.
 //!
-//! RFCs: 9293, 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
+//! RFCs: 9293, 1191, 8201, 5927 (path), 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
 //! unread data).
 
 mod application;
@@ -72,6 +75,7 @@ mod ingress;
 mod isn;
 pub mod limits;
 mod mss;
+mod path;
 mod ports;
 mod reply;
 mod rescue;

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::{BitAnd, BitOr, Range};
 
+use super::Family;
+
 /// The control bits of a TCP header.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct TcpFlags(pub u8);
@@ -332,6 +334,26 @@ impl<B: AsRef<[u8]>> Icmp<B> {
     /// Checksum field.
     pub fn checksum(&self) -> u16 {
         u16_at(self.0.as_ref(), icmp_field::CHECKSUM)
+    }
+
+    /// True if it says that a destination is out of reach: any "unreachable" but "fragmentation needed",
+    /// which asks for a smaller packet.
+    pub fn is_unreachable(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.kind() == 3 && self.code() != 4,
+            Family::V6 => self.kind() == 1,
+        }
+    }
+
+    /// The MTU of the next link, if it says that a packet was too big for that; 0 is that of a router
+    /// older than RFC 1191.
+    pub fn too_big(&self, family: Family) -> Option<u32> {
+        let field = u32_at(self.0.as_ref(), 4..8);
+        match (family, self.kind(), self.code()) {
+            (Family::V4, 3, 4) => Some(field & 0xffff),
+            (Family::V6, 2, _) => Some(field),
+            _ => None,
+        }
     }
 
     /// Identifier, if it is an echo.

@@ -70,6 +70,17 @@ impl Quote {
         let Ip { family, protocol, l4, header_sum_ok, .. } = ip;
         Some(Self { family, protocol, tuple, l4, header_sum_ok, end })
     }
+
+    /// The sequence number of a quoted TCP segment, which who never saw the segment can only guess
+    /// (RFC 5927 section 4.1). `message` is the one that the quote was read from.
+    pub fn tcp_seq(&self, message: &[u8]) -> Option<u32> {
+        let field = self.l4 + tcp_field::SEQ.start..self.l4 + tcp_field::SEQ.end;
+        if self.protocol != TCP || field.end > self.end {
+            return None;
+        }
+        let bytes = message.get(icmp_field::LEN..)?.get(field)?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    }
 }
 
 /// Bytes of the original datagram by the length field of RFC 4884; zero if the message says nothing.

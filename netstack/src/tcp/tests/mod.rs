@@ -1,10 +1,11 @@
-//! Endpoints against hand-made segments (`edge`, `lifetime`), against each other over a simulated
+//! Endpoints against hand-made segments (`edge`, `lifetime`, `path`), against each other over a simulated
 //! wire (`transfer`), under random segments (`hostile`), and as streams of tasks (`tasks`).
 
 mod edge;
 mod hostile;
 mod lifetime;
 mod pair;
+mod path;
 mod peer;
 #[cfg(feature = "stream")]
 mod tasks;
