@@ -63,7 +63,9 @@ pub fn headers(data: &[u8]) {
         if mended {
             mend(&mut packet);
         }
-        let _ = Quote::parse(packet.data());
+        if let Some(quote) = Quote::parse(packet.data()) {
+            assert!(quote.l4 + 4 <= quote.end && quote.end <= packet.len(), "{quote:?}");
+        }
         if let Ok(headers) = Headers::parse(&packet) {
             assert!(headers.l4() <= headers.total_len());
             assert!(headers.total_len() <= packet.len());

@@ -5,8 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
-use std::io::{Error, ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, IoSliceMut, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use nat::DropReason;
 use netstack::wire::Family;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, getsockopt,
+    recvmsg, setsockopt, socket, sockopt,
 };
 use tempfile::TempDir;
 use tests::netns::{PATIENCE, World};
@@ -435,6 +437,70 @@ fn what_is_nobodys_service_is_routed() {
     }
     let stats = world.stop();
     assert_eq!((stats.flows_opened, stats.dropped(DropReason::NoRoute)), (0, 0));
+}
+
+#[test]
+fn a_traceroute_shows_balun_as_one_hop() {
+    let _watchdog = Watchdog::new("traceroute", LIMIT);
+    let Some(world) = World::make(1, None) else { return };
+    for (family, port) in FAMILIES.into_iter().flat_map(|f| [(f, DATAGRAMS), (f, DATAGRAMS + 1)]) {
+        let service = vip(family, port);
+        let exceeded = if family == Family::V4 { (11, 0) } else { (3, 0) };
+        let heard = Answer::Error { said: exceeded, by: Some(service.ip()) };
+        assert_eq!(world.as_client(|| probe(service, 1)), heard, "{service}");
+        assert_eq!(world.as_client(|| probe(service, 2)), Answer::Echo, "{service}");
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// The datagram came back.
+    Echo,
+    /// Type and code of an ICMP error, and who says it.
+    Error { said: (u8, u8), by: Option<IpAddr> },
+}
+
+/// What becomes of a datagram that may go `ttl` hops.
+fn probe(to: SocketAddr, ttl: u32) -> Answer {
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let socket = UdpSocket::bind((any, 0)).unwrap();
+    if to.is_ipv4() {
+        socket.set_ttl(ttl).unwrap();
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).unwrap();
+    } else {
+        setsockopt(&socket, sockopt::Ipv6Ttl, &ttl.cast_signed()).unwrap();
+        setsockopt(&socket, sockopt::Ipv6RecvErr, &true).unwrap();
+    }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(to).unwrap();
+    socket.send(b"probe").unwrap();
+    let mut buffer = [0; 64];
+    match socket.recv(&mut buffer) {
+        Ok(_) => Answer::Echo,
+        Err(error) if error.kind() == ErrorKind::HostUnreachable => queued_error(&socket),
+        Err(error) => panic!("{to}: {error}"),
+    }
+}
+
+/// The error that the kernel keeps for a socket, in full.
+fn queued_error(socket: &UdpSocket) -> Answer {
+    let (mut data, mut control) = ([0; 64], Vec::with_capacity(256));
+    let mut parts = [IoSliceMut::new(&mut data)];
+    let message =
+        recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_ERRQUEUE);
+    for control in message.unwrap().cmsgs().unwrap() {
+        let (error, by) = match control {
+            ControlMessageOwned::Ipv4RecvErr(error, by) => {
+                (error, by.map(|by| IpAddr::from(by.sin_addr.s_addr.to_ne_bytes())))
+            }
+            ControlMessageOwned::Ipv6RecvErr(error, by) => {
+                (error, by.map(|by| IpAddr::from(by.sin6_addr.s6_addr)))
+            }
+            _ => continue,
+        };
+        return Answer::Error { said: (error.ee_type, error.ee_code), by };
+    }
+    panic!("an error without a reason");
 }
 
 /// Looks again and again until it is so.

@@ -79,6 +79,7 @@ impl Plan {
             udp: config.timeouts.udp.value,
             icmp: config.timeouts.icmp.value,
         };
+        engine.hide_hop = config.hide_hop;
         engine.limits.flows = config.limits.flows.value as usize;
         engine.limits.half_open = config.limits.half_open.value as usize;
         engine.limits.flows_per_client = config.limits.flows_per_client.value;
@@ -122,7 +123,7 @@ fn engine_leg(leg: &Leg) -> nat::LegConfig {
         .chain(&leg.routes)
         .filter_map(|p| nat::Prefix::new(Address::from(p.address), p.length))
         .collect();
-    nat::LegConfig::new(prefixes, leg.mtu.value)
+    nat::LegConfig { icmp_errors: leg.icmp_errors, ..nat::LegConfig::new(prefixes, leg.mtu.value) }
 }
 
 fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {

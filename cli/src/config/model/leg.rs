@@ -22,6 +22,8 @@ pub struct Leg {
     pub routes: Vec<Spanned<Prefix>>,
     /// The default route of the leg's namespace points at the leg.
     pub default_route: Spanned<bool>,
+    /// Packets that come by it may be answered with ICMP errors; default yes.
+    pub icmp_errors: bool,
     /// What it is made of.
     pub kind: LegKind,
     /// How its link misbehaves.

@@ -61,6 +61,8 @@ impl<T> Deref for Spanned<T> {
 pub struct Config {
     /// Fixes every random choice.
     pub seed: Option<u64>,
+    /// Services leave the TTL as it is; default no.
+    pub hide_hop: bool,
     /// `[[leg]]`: where packets enter and leave.
     pub legs: Vec<Leg>,
     /// `[snat]`: sources of full NAT.

@@ -27,6 +27,7 @@ pub(super) fn leg(r: &mut Reader, item: &Item<'_>) -> Option<Leg> {
     let routes = table.take(r, "routes");
     let routes = routes.map(|item| item.list(r, |r, item| item.parse(r, value::network)));
     let default_route = table.take(r, "default-route").and_then(|item| item.boolean(r));
+    let icmp_errors = table.take(r, "icmp-errors").and_then(|item| item.boolean(r));
     let kind = table.take(r, "kind").and_then(|item| item.choice(r, "a kind of leg", &KINDS));
     let impair = table.take(r, "impair").and_then(|item| impair(r, &item));
     let span = table.span.clone();
@@ -39,6 +40,7 @@ pub(super) fn leg(r: &mut Reader, item: &Item<'_>) -> Option<Leg> {
         netns,
         routes: routes.unwrap_or_default(),
         default_route: default_route.unwrap_or(Spanned::default_of(false)),
+        icmp_errors: icmp_errors.is_none_or(|errors| errors.value),
         kind: kind.map(|kind| kind.value).unwrap_or_default(),
         impair,
     })

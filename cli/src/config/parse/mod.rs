@@ -63,6 +63,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
         version(r, &item);
     }
     let seed = root.take(r, "seed").and_then(|item| item.integer(r, 0..=i64::MAX as u64));
+    let hide_hop = root.take(r, "hide-hop").and_then(|item| item.boolean(r));
     let legs = root.take(r, "leg");
     let legs = legs.map(|item| item.list(r, |r, item| leg::leg(r, &item))).unwrap_or_default();
     let snat = root.take(r, "snat").and_then(|item| snat(r, &item));
@@ -78,6 +79,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     root.finish(r);
     Config {
         seed: seed.map(|seed| seed.value),
+        hide_hop: hide_hop.is_some_and(|hide| hide.value),
         legs,
         snat,
         timeouts: timeouts.unwrap_or_default(),
