@@ -484,7 +484,7 @@ fn probe(to: SocketAddr, ttl: u32) -> Answer {
 
 /// The error that the kernel keeps for a socket, in full.
 fn queued_error(socket: &UdpSocket) -> Answer {
-    let (mut data, mut control) = ([0; 64], Vec::with_capacity(256));
+    let (mut data, mut control) = ([0; 64], [0; 256]);
     let mut parts = [IoSliceMut::new(&mut data)];
     let message =
         recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_ERRQUEUE);

@@ -286,4 +286,21 @@ mod tests {
         pool.panic_threshold = 50;
         assert_eq!(plan.engine.pools, [pool]);
     }
+
+    fn engine(top: &str, leg: &str) -> nat::Config {
+        let text = format!(
+            "version = 1\n{top}\n[[leg]]\nname = \"balun0\"\naddress = [\"10.9.0.1/24\"]\n{leg}\n"
+        );
+        let (config, found) = crate::config::parse(&text);
+        assert!(found.is_empty(), "{found:?}");
+        Plan::from_config(&config.unwrap(), Path::new("."), 1).unwrap().engine
+    }
+
+    #[test]
+    fn what_is_said_of_icmp_reaches_the_engine() {
+        let default = engine("", "");
+        assert!(default.legs[0].icmp_errors && !default.hide_hop);
+        let set = engine("hide-hop = true", "icmp-errors = false");
+        assert!(!set.legs[0].icmp_errors && set.hide_hop);
+    }
 }
