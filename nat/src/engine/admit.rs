@@ -272,6 +272,9 @@ impl Engine {
                 self.reject(now, packet, headers, IcmpError::Prohibited, reason)
             }
             (Transport::Tcp { .. }, _) => self.reject_reset(now, packet, headers, reason),
+            (_, DropReason::BackendsFull) => {
+                self.reject(now, packet, headers, IcmpError::Prohibited, reason)
+            }
             _ => self.reject(now, packet, headers, IcmpError::HostUnreachable, reason),
         }
     }
