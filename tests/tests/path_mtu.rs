@@ -57,8 +57,8 @@ fn bare(address: &str) -> &str {
 
 /// The line of the error from `src` to `dst` that says `mtu` about `quoted`.
 fn too_big(src: &str, dst: &str, mtu: u16, quoted: &str) -> String {
-    let df = if src.starts_with('[') { "" } else { " df" };
-    canonical(&format!("icmp {} > {} too-big mtu={mtu} about=({quoted}){df}", bare(src), bare(dst)))
+    let ip = if src.starts_with('[') { "" } else { " df tos=0xc0" };
+    canonical(&format!("icmp {} > {} too-big mtu={mtu} about=({quoted}){ip}", bare(src), bare(dst)))
 }
 
 const REFUSED: Verdict = Verdict::Reject(DropReason::PacketTooBig);
@@ -208,7 +208,7 @@ fn nothing_is_said_about_errors_too_much_or_to_the_dying() {
     let probe = "udp 10.1.0.5:5000 > 10.99.0.1:53 len=1400 df";
     let seen = bed.send(0, &format!("{probe} ttl=1"));
     assert_eq!(seen.verdict, Verdict::Reject(DropReason::TtlExceeded));
-    for _ in 1..nat::limits::ERRORS_BURST {
+    for _ in 1..nat::limits::ERRORS_PER_PEER_BURST {
         assert_eq!(bed.send(0, probe).verdict, REFUSED);
     }
     assert_eq!(bed.send(0, probe).verdict, Verdict::Drop(DropReason::RateLimited));

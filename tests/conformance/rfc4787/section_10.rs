@@ -13,7 +13,7 @@ fn narrow(leg: usize) -> Config {
 }
 
 fn error(src: &str, dst: &str, about: &str) -> String {
-    canonical(&format!("icmp {src} > {dst} too-big mtu=1400 about=({about}) df"))
+    canonical(&format!("icmp {src} > {dst} too-big mtu=1400 about=({about}) df tos=0xc0"))
 }
 
 tests::conforms! {
