@@ -21,6 +21,7 @@
 //! | [`clients`] | what each client has, and may have |
 //! | [`unsolicited`] | SYNs to the SNAT pool that nobody asked for |
 //! | [`service`], [`route`] | what we listen on; where a packet leaves |
+//! | [`prefix_map`] | longest-prefix match |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
 //! | [`mss`] | the MSS option of SYNs, lowered to the path |
 //! | [`verdict`], [`stats`], [`limits`] | results, counters, and every limit in one place |
@@ -37,6 +38,7 @@ pub mod icmp;
 pub mod limits;
 pub mod mss;
 pub mod pool;
+pub mod prefix_map;
 pub mod rewrite;
 pub mod rng;
 pub mod route;

@@ -5,6 +5,8 @@ use std::fmt;
 use netstack::LegId;
 use netstack::wire::{Address, Family};
 
+use crate::prefix_map::PrefixMap;
+
 /// An address and how many of its leading bits count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefix {
@@ -50,9 +52,33 @@ impl Prefix {
         self.addr.family()
     }
 
+    /// Length in bits of the same prefix among addresses in their 16-byte form.
+    pub(crate) fn mapped_len(self) -> u8 {
+        128 - (self.addr.octets().len() * 8) as u8 + self.len
+    }
+
+    /// The first and the last address in it, as numbers of their 16-byte form.
+    pub(crate) fn bounds(self) -> (u128, u128) {
+        let first = u128::from_be_bytes(*self.addr.mapped_octets());
+        let rest = u128::MAX.checked_shr(self.mapped_len().into()).unwrap_or(0);
+        (first, first | rest)
+    }
+
+    /// True if it holds one address alone.
+    pub fn is_host(self) -> bool {
+        self == Self::host(self.addr)
+    }
+
+    /// The first address in it.
+    pub const fn first(self) -> Address {
+        self.addr
+    }
+
     /// True if `addr` lies in it.
     pub fn contains(self, addr: Address) -> bool {
-        self.family() == addr.family() && Self::new(addr, self.len) == Some(self)
+        let (first, last) = self.bounds();
+        let number = u128::from_be_bytes(*addr.mapped_octets());
+        self.family() == addr.family() && (first..=last).contains(&number)
     }
 
     /// True if `addr` is the broadcast address of this network (RFC 1812 section 5.3.5.2). IPv6 has
@@ -78,11 +104,10 @@ impl fmt::Debug for Prefix {
     }
 }
 
-/// Prefixes and the legs that lead to them. A handful in practice, so a scan of a sorted list.
+/// Prefixes and the legs that lead to them.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// Longest first.
-    by_len: Vec<(Prefix, LegId)>,
+    prefixes: PrefixMap<LegId>,
     /// With a single leg everything leaves by it, whatever the prefixes.
     only: Option<LegId>,
 }
@@ -90,19 +115,16 @@ pub struct Routes {
 impl Routes {
     /// The routes of these legs. The first of two equal prefixes wins.
     pub fn new(legs: &[Vec<Prefix>]) -> Self {
-        let mut by_len: Vec<_> = (0..)
+        let prefixes = (0..)
             .zip(legs)
             .flat_map(|(leg, prefixes)| prefixes.iter().map(move |&p| (p, LegId(leg))))
             .collect();
-        by_len.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len));
-        Self { by_len, only: (legs.len() == 1).then_some(LegId(0)) }
+        Self { prefixes, only: (legs.len() == 1).then_some(LegId(0)) }
     }
 
     /// The leg that leads to `addr`.
     pub fn lookup(&self, addr: Address) -> Option<LegId> {
-        self.only.or_else(|| {
-            self.by_len.iter().find(|(prefix, _)| prefix.contains(addr)).map(|&(_, leg)| leg)
-        })
+        self.only.or_else(|| self.prefixes.lookup(addr).copied())
     }
 
     /// True if `leg` itself leads to `addr`, whether or not another has a longer prefix.
