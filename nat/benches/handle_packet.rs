@@ -24,7 +24,7 @@ fn engine() -> Engine {
         .collect();
     let mut pool = PoolConfig::new("web", backends);
     pool.scheduler = Scheduler::Maglev;
-    let listen = Listen { protocol: Protocol::Tcp, address: Address::from_v4(VIP), port: 80 };
+    let listen = Listen::new(Protocol::Tcp, Address::from_v4(VIP), 80);
     let service = ServiceConfig::new(listen, Mode::Nat(Nat::Full), PoolId(0));
     let mut config = Config::new(1, vec![LegConfig::default()], vec![pool], vec![service]);
     config.limits.half_open = usize::MAX;

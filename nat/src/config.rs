@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use netstack::wire::Address;
+use netstack::wire::{Address, Family};
 
+use crate::access::contradiction;
 use crate::limits::{MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES, MAX_SNAT_ADDRESSES};
+use crate::listen::conflicts;
 use crate::{Limits, Mode, Nat, PoolConfig, Prefix, ServiceConfig};
 
 /// The whole configuration of an [`Engine`](crate::Engine).
@@ -28,6 +30,8 @@ pub struct Config {
     pub pools: Vec<PoolConfig>,
     /// Services; the order gives their numbers.
     pub services: Vec<ServiceConfig>,
+    /// Traffic to and from these is never translated, but routed as it is (RFC 6888 REQ-6).
+    pub bypass: Vec<Prefix>,
 }
 
 /// A leg.
@@ -156,8 +160,16 @@ pub enum ConfigError {
     TooMany(&'static str),
     /// This service names a pool that does not exist.
     UnknownPool(String),
-    /// Two services listen on the same address, port and protocol.
+    /// This service listens on nothing.
+    NoListen(String),
+    /// Two services listen on the same thing, and neither is more specific.
     SameListen(String, String),
+    /// This service's own address bypasses translation.
+    Bypassed(String),
+    /// This service allows and denies one prefix.
+    AllowedAndDenied(String, Prefix),
+    /// This full NAT service listens on a prefix, and no address to speak from is configured.
+    NoSource(String),
     /// This NAT service has a backend of the other address family.
     FamilyMismatch(String),
     /// The port range is empty.
@@ -170,8 +182,18 @@ impl fmt::Display for ConfigError {
             Self::NoLeg => write!(f, "no leg is configured"),
             Self::TooMany(what) => write!(f, "too many {what}"),
             Self::UnknownPool(service) => write!(f, "service `{service}` names an unknown pool"),
+            Self::NoListen(service) => write!(f, "service `{service}` listens on nothing"),
             Self::SameListen(a, b) => {
                 write!(f, "services `{a}` and `{b}` listen on the same address")
+            }
+            Self::Bypassed(service) => {
+                write!(f, "service `{service}` listens on an address that bypasses translation")
+            }
+            Self::AllowedAndDenied(service, prefix) => {
+                write!(f, "service `{service}` both allows and denies {prefix}")
+            }
+            Self::NoSource(service) => {
+                write!(f, "service `{service}` listens on a prefix and has no source address")
             }
             Self::FamilyMismatch(service) => {
                 write!(f, "service `{service}` has a backend of the other address family")
@@ -200,6 +222,7 @@ impl Config {
             hide_hop: false,
             pools,
             services,
+            bypass: Vec::new(),
         }
     }
 
@@ -228,22 +251,43 @@ impl Config {
         if self.snat.ports.0 > self.snat.ports.1 || self.snat.ports.0 == 0 {
             return Err(ConfigError::NoPorts);
         }
-        self.services.iter().enumerate().try_for_each(|(i, service)| {
-            let pool = self
-                .pools
-                .get(usize::from(service.pool.0))
-                .ok_or_else(|| ConfigError::UnknownPool(service.name.clone()))?;
-            if let Some(other) = self.services[..i].iter().find(|s| s.listen == service.listen) {
-                return Err(ConfigError::SameListen(other.name.clone(), service.name.clone()));
-            }
-            let v4 = service.listen.address.is_v4();
-            let crosses = pool.backends.iter().any(|b| b.address.is_ipv4() != v4);
-            match service.mode {
-                Mode::Nat(Nat::Full | Nat::Dnat) if crosses => {
-                    Err(ConfigError::FamilyMismatch(service.name.clone()))
-                }
-                _ => Ok(()),
-            }
-        })
+        let listens: Vec<_> = (0..)
+            .zip(&self.services)
+            .flat_map(|(id, s)| s.listens.iter().map(move |&l| (id, l)))
+            .collect();
+        if let Some(&(a, b)) = conflicts(&listens).first() {
+            let name = |at: usize| self.services[listens[at].0].name.clone();
+            return Err(ConfigError::SameListen(name(a), name(b)));
+        }
+        self.services.iter().try_for_each(|service| self.validate_service(service))
+    }
+
+    fn validate_service(&self, service: &ServiceConfig) -> Result<(), ConfigError> {
+        let name = || service.name.clone();
+        let pool = self
+            .pools
+            .get(usize::from(service.pool.0))
+            .ok_or_else(|| ConfigError::UnknownPool(name()))?;
+        let first = service.listens.first().ok_or_else(|| ConfigError::NoListen(name()))?;
+        if service.hosts().any(|host| self.bypass.iter().any(|prefix| prefix.contains(host))) {
+            return Err(ConfigError::Bypassed(name()));
+        }
+        if let Some(prefix) = contradiction(&service.allow, &service.deny) {
+            return Err(ConfigError::AllowedAndDenied(name(), prefix));
+        }
+        let Mode::Nat(nat) = service.mode else { return Ok(()) };
+        let family = first.prefix.family();
+        let same = |other: bool| other == (family == Family::V4);
+        if !pool.backends.iter().all(|b| same(b.address.is_ipv4()))
+            || !service.listens.iter().all(|l| l.prefix.family() == family)
+        {
+            return Err(ConfigError::FamilyMismatch(name()));
+        }
+        // The address that a client asks for is no source if it may be anyone's.
+        let has_source = self.snat.addresses.iter().any(|a| a.family() == family);
+        if nat == Nat::Full && !has_source && service.listens.iter().any(|l| l.host().is_none()) {
+            return Err(ConfigError::NoSource(name()));
+        }
+        Ok(())
     }
 }

@@ -20,7 +20,8 @@
 //! | [`snat`] | the addresses and ports that backends see |
 //! | [`clients`] | what each client has, and may have |
 //! | [`unsolicited`] | SYNs to the SNAT pool that nobody asked for |
-//! | [`service`], [`route`] | what we listen on; where a packet leaves |
+//! | [`service`], [`listen`], [`route`] | what we listen on; where a packet leaves |
+//! | [`access`], [`client_limit`] | who may use a service, and how much of it |
 //! | [`prefix_map`] | longest-prefix match |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
 //! | [`mss`] | the MSS option of SYNs, lowered to the path |
@@ -28,7 +29,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod balancer;
+pub mod client_limit;
 pub mod clients;
 pub mod config;
 pub mod divert;
@@ -36,6 +39,7 @@ pub mod engine;
 pub mod flow;
 pub mod icmp;
 pub mod limits;
+pub mod listen;
 pub mod mss;
 pub mod pool;
 pub mod prefix_map;
@@ -50,12 +54,14 @@ pub mod unsolicited;
 pub mod verdict;
 
 pub use balancer::Balancer;
+pub use client_limit::{ClientLimits, Rate};
 pub use config::{Config, ConfigError, LegConfig, Mapping, Refusal, SnatConfig, Timeouts};
 pub use divert::Divert;
 pub use engine::Engine;
 pub use limits::Limits;
+pub use listen::{Listen, Ports};
 pub use pool::{AffinityConfig, BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};
 pub use route::Prefix;
 pub use schedule::Scheduler;
-pub use service::{Listen, Mode, Nat, ServiceConfig, ServiceId};
+pub use service::{Mode, Nat, Refuse, ServiceConfig, ServiceId};
 pub use verdict::{DropReason, Verdict};

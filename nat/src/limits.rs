@@ -52,6 +52,11 @@ pub const EXPIRE_BATCH: usize = 256;
 /// Pieces that one packet is cut into for a leg with a small MTU: those of 64 KiB over the smallest one,
 /// 68 bytes. A packet that would make more is dropped ([`DropReason::PacketTooBig`](crate::DropReason)).
 pub const MAX_PIECES: usize = 1_400;
+/// Rows of buckets in which a service that limits its clients' rate counts each of them.
+pub const CLIENT_ROWS: usize = 4;
+/// Buckets in a row; a power of two. With more busy clients than this, some share all their buckets with
+/// others and are refused early: see [`client_limit`](crate::client_limit).
+pub const CLIENT_CELLS: usize = 8_192;
 /// ICMP errors and RSTs that balun makes by itself in a second (Linux allows 1,000).
 pub const ERRORS_PER_SECOND: u32 = 1_000;
 /// Of these, how many at once.

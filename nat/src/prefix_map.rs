@@ -46,7 +46,7 @@ impl<T> FromIterator<(Prefix, T)> for PrefixMap<T> {
             .into_iter()
             .map(|(prefix, value)| Entry { prefix, value, parent: None })
             .collect();
-        entries.sort_by_key(|entry| (entry.prefix.bounds().0, entry.prefix.mapped_len()));
+        entries.sort_by_key(|entry| entry.prefix);
         entries.dedup_by_key(|entry| entry.prefix);
         let mut map = Self { entries, ..Self::default() };
         map.cut();

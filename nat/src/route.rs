@@ -8,7 +8,7 @@ use netstack::wire::{Address, Family};
 use crate::prefix_map::PrefixMap;
 
 /// An address and how many of its leading bits count.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     addr: Address,
     len: u8,
@@ -107,7 +107,7 @@ impl fmt::Debug for Prefix {
 /// Prefixes and the legs that lead to them.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    prefixes: PrefixMap<LegId>,
+    prefixes: PrefixMap<(Prefix, LegId)>,
     /// With a single leg everything leaves by it, whatever the prefixes.
     only: Option<LegId>,
 }
@@ -117,24 +117,24 @@ impl Routes {
     pub fn new(legs: &[Vec<Prefix>]) -> Self {
         let prefixes = (0..)
             .zip(legs)
-            .flat_map(|(leg, prefixes)| prefixes.iter().map(move |&p| (p, LegId(leg))))
+            .flat_map(|(leg, prefixes)| prefixes.iter().map(move |&p| (p, (p, LegId(leg)))))
             .collect();
         Self { prefixes, only: (legs.len() == 1).then_some(LegId(0)) }
     }
 
     /// The leg that leads to `addr`.
     pub fn lookup(&self, addr: Address) -> Option<LegId> {
-        self.only.or_else(|| self.prefixes.lookup(addr).copied())
+        self.only.or_else(|| self.prefixes.lookup(addr).map(|&(_, leg)| leg))
     }
 
     /// True if `leg` itself leads to `addr`, whether or not another has a longer prefix.
     pub fn leads(&self, leg: LegId, addr: Address) -> bool {
-        self.by_len.iter().any(|&(prefix, its)| its == leg && prefix.contains(addr))
+        self.prefixes.matches(addr).any(|&(_, its)| its == leg)
     }
 
     /// True if `addr` is every host of a network that lies behind a leg.
     pub fn is_broadcast(&self, addr: Address) -> bool {
-        self.by_len.iter().any(|(prefix, _)| prefix.is_broadcast(addr))
+        self.prefixes.matches(addr).any(|(prefix, _)| prefix.is_broadcast(addr))
     }
 }
 

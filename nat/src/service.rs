@@ -1,39 +1,13 @@
 //! What balun listens on.
 
-use std::fmt;
-use std::net::IpAddr;
-
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use netstack::wire::{Address, Protocol};
 
-use crate::PoolId;
+use crate::listen::{Listen, ListenIndex};
+use crate::{ClientLimits, PoolId, Prefix, Rate};
 
 /// The number of a service, in the order of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceId(pub u16);
-
-/// A virtual address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Listen {
-    /// Transport; ICMP stands for echo requests.
-    pub protocol: Protocol,
-    /// The virtual IP address (VIP).
-    pub address: Address,
-    /// Port; 0 for ICMP.
-    pub port: u16,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.protocol, IpAddr::from(self.address)) {
-            (Protocol::Icmp, addr) => write!(f, "icmp {addr}"),
-            (protocol, addr) => {
-                write!(f, "{protocol} {}", std::net::SocketAddr::new(addr, self.port))
-            }
-        }
-    }
-}
 
 /// What is rewritten on the way to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,47 +28,92 @@ pub enum Mode {
     Divert,
 }
 
+/// How a client hears that it may not use a service: see [`ServiceConfig::refuse`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refuse {
+    /// By an ICMP error that says "administratively prohibited" (RFC 1812 section 5.2.7.1, RFC 4443
+    /// section 3.1), as long as the budget of errors lasts.
+    #[default]
+    Reject,
+    /// Not at all.
+    Drop,
+}
+
 /// A service as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Unique.
     pub name: String,
-    /// Unique.
-    pub listen: Listen,
+    /// At least one; see [`listen`](crate::listen) for which of several services has a packet.
+    pub listens: Vec<Listen>,
     /// What happens to its flows.
     pub mode: Mode,
     /// The pool of its backends. For [`Mode::Divert`] the divert chooses, and may use others.
     pub pool: PoolId,
+    /// Clients that may use it. The longest prefix of both lists decides about a client; who is in
+    /// neither may if this one is empty.
+    pub allow: Vec<Prefix>,
+    /// Clients that may not use it.
+    pub deny: Vec<Prefix>,
+    /// How much one client may have.
+    pub client_limits: ClientLimits,
+    /// New flows of all clients together.
+    pub rate: Option<Rate>,
+    /// Tracked flows of all clients together.
+    pub max_flows: Option<u32>,
+    /// What a client hears that the lists or limits refuse.
+    pub refuse: Refuse,
 }
 
 impl ServiceConfig {
-    /// A service named after what it listens on.
+    /// A service named after what it listens on, open to everyone.
     pub fn new(listen: Listen, mode: Mode, pool: PoolId) -> Self {
-        Self { name: listen.to_string(), listen, mode, pool }
+        Self {
+            name: listen.to_string(),
+            listens: vec![listen],
+            mode,
+            pool,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            client_limits: ClientLimits::default(),
+            rate: None,
+            max_flows: None,
+            refuse: Refuse::default(),
+        }
+    }
+
+    /// The single addresses that it listens on.
+    pub fn hosts(&self) -> impl Iterator<Item = Address> {
+        self.listens.iter().filter_map(|listen| listen.host())
     }
 }
 
-/// The services by what they listen on, and the addresses that are ours because of them.
+/// The services, found by their numbers or by what they listen on.
 #[derive(Debug)]
 pub struct Services {
     all: Vec<ServiceConfig>,
-    by_listen: HashMap<Listen, ServiceId, FixedState>,
+    listens: ListenIndex,
 }
 
 impl Services {
-    /// An index over `services`, hashed with `seed`.
-    pub fn new(services: Vec<ServiceConfig>, seed: u64) -> Self {
-        let mut by_listen =
-            HashMap::with_capacity_and_hasher(services.len(), FixedState::with_seed(seed));
-        for (id, service) in (0..).zip(&services) {
-            by_listen.insert(service.listen, ServiceId(id));
-        }
-        Self { all: services, by_listen }
+    /// An index over `services`, hashed with `seed`. No service on a prefix claims an address of
+    /// `closed`.
+    pub fn new(services: Vec<ServiceConfig>, closed: &[Address], seed: u64) -> Self {
+        let listens = (0..)
+            .zip(&services)
+            .flat_map(|(id, s)| s.listens.iter().map(move |&l| (ServiceId(id), l)));
+        let listens = ListenIndex::new(listens, closed, seed);
+        Self { all: services, listens }
     }
 
-    /// The service that listens there.
-    pub fn lookup(&self, listen: Listen) -> Option<(ServiceId, &ServiceConfig)> {
-        let id = *self.by_listen.get(&listen)?;
+    /// The service that a packet to this address and port begins a flow of; ICMP has no port.
+    pub fn lookup(
+        &self,
+        protocol: Protocol,
+        address: Address,
+        port: u16,
+    ) -> Option<(ServiceId, &ServiceConfig)> {
+        let id = self.listens.lookup(protocol, address, port)?;
         Some((id, self.get(id)?))
     }
 

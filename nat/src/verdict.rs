@@ -88,6 +88,11 @@ drop_reasons! {
     ClientLimit = "client-limit": "The client has as many flows, or ports of the SNAT pool, as one may have.";
     UnsolicitedSyn = "unsolicited-syn": "A SYN to a port of the SNAT pool that is not mapped to its sender: held for six seconds, then refused.";
     FlowTableFull = "flow-table-full": "The limit of flows is reached and all are established.";
+    Denied = "denied": "The service's lists do not allow this client.";
+    ClientRate = "client-rate": "The client begins flows faster than the service allows one client.";
+    ClientFlows = "client-flows": "The client has as many flows as the service allows one client.";
+    ServiceRate = "service-rate": "Flows to the service begin faster than it allows.";
+    ServiceFlows = "service-flows": "The service has as many flows as it allows.";
     ProtocolUnsupported = "protocol-unsupported": "To an address of ours, in a protocol that balun does not handle.";
     IcmpChecksum = "icmp-checksum": "An ICMP error whose checksum is wrong, or that of the IPv4 header that it quotes.";
     IcmpNoFlow = "icmp-no-flow": "An ICMP error about a packet of no flow.";

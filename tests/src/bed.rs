@@ -1,12 +1,12 @@
 //! An engine on a bench: packets go in as lines, verdicts and lines come out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nat::flow::Flow;
 use nat::stats::Stats;
 use nat::{
-    BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix,
+    BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Ports, Prefix,
     ServiceConfig, Verdict,
 };
 use netstack::wire::{Address, Headers, Protocol, Transport, checksum, text};
@@ -27,15 +27,7 @@ pub fn addr(text: &str) -> Address {
 /// # Panics
 /// If one is none.
 pub fn leg(prefixes: &[&str]) -> LegConfig {
-    let prefixes = prefixes
-        .iter()
-        .map(|p| {
-            let (a, len) = p.split_once('/').unwrap_or_else(|| panic!("{p}: not a prefix"));
-            let len = len.parse().unwrap_or_else(|e| panic!("{p}: {e}"));
-            Prefix::new(addr(a), len).unwrap_or_else(|| panic!("{p}: too long"))
-        })
-        .collect();
-    LegConfig::new(prefixes, 1500)
+    LegConfig::new(prefixes.iter().map(|p| prefix(p)).collect(), 1500)
 }
 
 /// A pool of backends at these addresses, called `b0`, `b1`, …, in turn.
@@ -54,23 +46,58 @@ pub fn pool(name: &str, backends: &[&str]) -> PoolConfig {
     PoolConfig::new(name, backends)
 }
 
-/// A service of pool number `pool`, listening on `listen` (`tcp 10.99.0.1:80`, `icmp 10.99.0.4`).
+/// A service of pool number `pool`, listening on what [`listen`](fn@listen) reads, or on several of
+/// these with `, ` between.
 ///
 /// # Panics
 /// If `listen` is not like these.
 pub fn service(listen: &str, mode: Mode, pool: u16) -> ServiceConfig {
-    let (protocol, at) = listen.split_once(' ').unwrap_or_else(|| panic!("{listen}: no protocol"));
-    let (protocol, (address, port)) = match protocol {
-        "icmp" => (Protocol::Icmp, (addr(at), 0)),
-        "tcp" | "udp" => {
-            let at: SocketAddr = at.parse().unwrap_or_else(|e| panic!("{listen}: {e}"));
-            let protocol = if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp };
-            (protocol, (at.ip().into(), at.port()))
-        }
+    let mut listens: Vec<_> = listen.split(", ").map(self::listen).collect();
+    let first = listens.remove(0);
+    let mut service = ServiceConfig::new(first, mode, PoolId(pool));
+    service.listens.extend(listens);
+    service
+}
+
+/// What `text` says to listen on: `tcp 10.99.0.1:80`, `udp [fd99::/64]:5000-5099`, `tcp 10.99.0.1:*`,
+/// `icmp 10.99.0.4`, `any 0.0.0.0/0`.
+///
+/// # Panics
+/// If it is not like these.
+pub fn listen(text: &str) -> Listen {
+    let (protocol, at) = text.split_once(' ').unwrap_or_else(|| panic!("{text}: no protocol"));
+    let protocol = match protocol {
+        "any" => None,
+        "icmp" => Some(Protocol::Icmp),
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
         other => panic!("{other}: no such protocol"),
     };
-    let listen = Listen { protocol, address, port };
-    ServiceConfig::new(listen, mode, PoolId(pool))
+    let (at, ports) = match protocol {
+        None | Some(Protocol::Icmp) => (at, Ports::ALL),
+        _ => {
+            let (at, ports) = at.rsplit_once(':').unwrap_or_else(|| panic!("{text}: no port"));
+            let port = |text: &str| text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            let ports = match ports.split_once('-') {
+                _ if ports == "*" => Ports::ALL,
+                Some((first, last)) => Ports { first: port(first), last: port(last) },
+                None => Ports::one(port(ports)),
+            };
+            (at.trim_matches(['[', ']']), ports)
+        }
+    };
+    let prefix = if at.contains('/') { prefix(at) } else { Prefix::host(addr(at)) };
+    Listen { protocol, prefix, ports }
+}
+
+/// The prefix that `text` names.
+///
+/// # Panics
+/// If it names none.
+pub fn prefix(text: &str) -> Prefix {
+    let (address, len) = text.split_once('/').unwrap_or_else(|| panic!("{text}: not a prefix"));
+    let len = len.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+    Prefix::new(addr(address), len).unwrap_or_else(|| panic!("{text}: too long"))
 }
 
 /// What the tests of the packet path mostly need: clients behind leg 0, backends behind leg 1, an L4

@@ -202,6 +202,6 @@ fn pool(family: Family, port: u16, backends: u8) -> PoolConfig {
 }
 
 fn service(protocol: Protocol, at: SocketAddr, mode: EngineMode, pool: u16) -> ServiceConfig {
-    let listen = Listen { protocol, address: at.ip().into(), port: at.port() };
+    let listen = Listen::new(protocol, at.ip().into(), at.port());
     ServiceConfig::new(listen, mode, PoolId(pool))
 }

@@ -61,7 +61,7 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
     };
     let pool = PoolConfig::new("web", (0..backends).map(backend).collect());
     let service = |name: &str, vip: SocketAddr, mode| {
-        let listen = Listen { protocol: Protocol::Tcp, address: vip.ip().into(), port: vip.port() };
+        let listen = Listen::new(Protocol::Tcp, vip.ip().into(), vip.port());
         ServiceConfig { name: name.into(), ..ServiceConfig::new(listen, mode, PoolId(0)) }
     };
     let services =

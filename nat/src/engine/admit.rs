@@ -11,7 +11,6 @@ use crate::icmp::{self, IcmpError};
 use crate::limits::SYN_ATTEMPTS;
 use crate::rewrite;
 use crate::schedule::Client;
-use crate::service::Listen;
 use crate::snat::Left;
 use crate::verdict::DivertTo;
 use crate::{BackendId, DropReason, Mode, Nat, PoolId, ServiceId, Verdict};
@@ -34,10 +33,11 @@ impl Engine {
         headers: &Headers,
         tuple: Tuple,
     ) -> Option<Verdict> {
-        let port = if tuple.protocol == Protocol::Icmp { 0 } else { tuple.dst_port };
-        let listen = Listen { protocol: tuple.protocol, address: tuple.dst, port };
-        let (service, config) = self.services.lookup(listen)?;
+        let (service, config) = self.services.lookup(tuple.protocol, tuple.dst, tuple.dst_port)?;
         let (pool, mode) = (config.pool, config.mode);
+        if !self.policy.allows(service, tuple.src) {
+            return Some(self.forbid(now, packet, headers, service, DropReason::Denied));
+        }
         match headers.transport {
             Transport::Tcp { flags, .. } if !flags.is_initial_syn() => {
                 return Some(self.answer(now, packet, headers));
@@ -46,6 +46,9 @@ impl Engine {
                 return Some(Verdict::Drop(DropReason::NoFlow));
             }
             _ => {}
+        }
+        if let Err(reason) = self.policy.take(now, service, tuple.src) {
+            return Some(self.forbid(now, packet, headers, service, reason));
         }
         if self.clients.account(tuple.src).flows >= self.limits.flows_per_client {
             return Some(self.refuse(now, packet, headers, DropReason::ClientLimit));
@@ -77,6 +80,7 @@ impl Engine {
         flow.set_backend(client, vip, packet.leg);
         self.flows.insert(flow).map_err(|_| DropReason::NoPort)?;
         self.clients.opened(client.address);
+        self.policy.flow_opened(Some(service), client.address);
         self.stats.flows_opened += 1;
         Ok(Verdict::Divert(DivertTo::Service(service)))
     }
@@ -88,7 +92,7 @@ impl Engine {
         headers: &Headers,
         admission: Admission,
     ) -> Result<Verdict, DropReason> {
-        let Admission { tuple, pool, nat, .. } = admission;
+        let Admission { tuple, service, pool, nat } = admission;
         let (flow, chosen) = self.assigned(now, packet, admission)?;
         let (client, leg) = (flow.client.address, flow.backend_leg);
         if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
@@ -108,6 +112,7 @@ impl Engine {
             Ok(id) => {
                 self.pending_syns.extend(pending.map(|pending| (id, pending)));
                 self.clients.opened(client);
+                self.policy.flow_opened(Some(service), tuple.src);
                 self.stats.flows_opened += 1;
                 if tuple.protocol == Protocol::Tcp {
                     self.mtus.clamp_mss(legs, packet, headers);
@@ -218,7 +223,7 @@ impl Engine {
         id: BackendId,
     ) -> Result<(), DropReason> {
         let backend = self.pools[usize::from(pool.0)].backend(id).ok_or(DropReason::NoBackend)?;
-        let (address, port) = backend.address();
+        let (address, port) = backend.address_for(flow.vip.port);
         let leg = self.routes.lookup(address).ok_or(DropReason::NoRoute)?;
         let protocol = flow.protocol;
         let snat = if nat == Nat::Dnat && !self.hairpins(flow, leg) {

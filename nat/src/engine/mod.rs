@@ -6,7 +6,9 @@
 //! this process's own connections send. Both look the packet's tuple up in the flow table; a known
 //! flow's packet is rewritten, its state followed, and it leaves. For an unknown tuple:
 //!
-//! - a service listens there: a backend is chosen, a source mapped, a flow made (`admit`);
+//! - its source or destination bypasses translation: it is passed on as it is (`policy`);
+//! - a service listens there: if its policy allows, a backend is chosen, a source mapped, a flow made
+//!   (`admit`);
 //! - the address is ours but nothing listens: echo is answered, TCP gets a RST, UDP an ICMP error;
 //! - it is a SYN to the SNAT pool: it is held until one of ours meets it, or refused (`source`);
 //! - the address is somebody else's: with several legs balun is a router and passes it on;
@@ -21,6 +23,7 @@ mod errors;
 mod handshake;
 mod mtu;
 mod ours;
+mod policy;
 mod source;
 mod track;
 
@@ -44,12 +47,13 @@ use crate::snat::{Left, SnatPool};
 use crate::stats::Stats;
 use crate::unsolicited::Unsolicited;
 use crate::verdict::DivertTo;
-use crate::{Config, ConfigError, DropReason, Limits, Pool, Prefix, Timeouts, Verdict};
+use crate::{Config, ConfigError, DropReason, Limits, Pool, PoolConfig, Prefix, Timeouts, Verdict};
 
 use backends::is_open;
 use handshake::PendingSyns;
 use mtu::Mtus;
 use ours::OwnAddresses;
+use policy::Policy;
 use source::Inside;
 
 /// The packet path (see the module's theory of operation).
@@ -69,6 +73,7 @@ pub struct Engine {
     routes: Routes,
     mtus: Mtus,
     own: OwnAddresses,
+    policy: Policy,
     limits: Limits,
     timeouts: Timeouts,
     rng: Rng,
@@ -108,12 +113,16 @@ impl Engine {
         let own = OwnAddresses::new(&config);
         let inside = Inside::new(&config);
         let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(7));
+        let policy = Policy::new(&config, seed(20));
+        let snat = SnatPool::new(&config.snat, seed(3)).with_every_port_of(
+            config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
+        );
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
             flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
-            services: Services::new(config.services, seed(2)),
+            services: Services::new(config.services, &config.snat.addresses, seed(2)),
             pools,
-            snat: SnatPool::new(&config.snat, seed(3)),
+            snat,
             clients: Clients::new(seed(6)),
             ports_per_client: config.snat.ports_per_client,
             refuse_with: config.snat.exhausted,
@@ -123,6 +132,7 @@ impl Engine {
             routes: Routes::new(&legs),
             mtus: Mtus::new(&config.legs),
             own,
+            policy,
             limits: config.limits,
             timeouts: config.timeouts,
             rng: Rng::new(seed(4)),
@@ -244,6 +254,7 @@ impl Engine {
     pub fn assert_consistent(&self) {
         self.flows.assert_consistent();
         self.assert_sources_consistent();
+        self.assert_policy_consistent();
         let active: u32 =
             self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
         let assigned = self
@@ -268,6 +279,9 @@ impl Engine {
         if let Some(reason) = self.martian(headers) {
             return Verdict::Drop(reason);
         }
+        if self.policy.bypasses(headers) {
+            return self.route(now, packet, headers);
+        }
         if let Some(verdict) = self.admit(now, packet, headers, tuple) {
             return verdict;
         }
@@ -282,6 +296,9 @@ impl Engine {
             return Verdict::Drop(reason);
         }
         match headers.transport {
+            Transport::Fragment if self.policy.bypasses(headers) => {
+                self.route(now, packet, headers)
+            }
             // Translation needs ports, which only the first fragment has.
             Transport::Fragment => Verdict::Drop(DropReason::Fragment),
             Transport::IcmpError => self.translate_error(now, packet, headers),
@@ -332,6 +349,7 @@ impl Engine {
     fn forget_as(&mut self, now: Instant, id: FlowId, left: Left) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.pending_syns.remove(&id);
+        self.policy.flow_closed(flow.assignment.service, flow.client.address);
         self.unmap_source(now, &flow, left);
         if flow.kind != Kind::Upstream && !flow.state.is_closing() {
             self.clients.closed(flow.client.address);

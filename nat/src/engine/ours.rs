@@ -9,9 +9,10 @@ use netstack::{Instant, Packet};
 use super::Engine;
 use crate::divert::{LOCAL_V4, LOCAL_V6};
 use crate::icmp::{self, IcmpError};
-use crate::{Config, DropReason, Verdict};
+use crate::{Config, DropReason, ServiceConfig, Verdict};
 
-/// The addresses that balun answers for: VIPs, the SNAT pool, and its own connections' stand-ins.
+/// The addresses that balun answers for: VIPs, the SNAT pool, and its own connections' stand-ins. What
+/// services listen on by prefix is not among them: see [`listen`](crate::listen).
 #[derive(Debug)]
 pub(super) struct OwnAddresses {
     set: HashSet<Address, FixedState>,
@@ -21,8 +22,8 @@ pub(super) struct OwnAddresses {
 
 impl OwnAddresses {
     pub(super) fn new(config: &Config) -> Self {
-        let vips = config.services.iter().map(|s| s.listen.address);
-        let listed = vips.chain(config.snat.addresses.iter().copied());
+        let vips: Vec<_> = config.services.iter().flat_map(ServiceConfig::hosts).collect();
+        let listed = vips.iter().chain(&config.snat.addresses).copied();
         let set = HashSet::with_hasher(FixedState::with_seed(config.seed));
         let mut own = Self { set, v4: None, v6: None };
         own.set(listed);
@@ -145,14 +146,14 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LegConfig, Mode, PoolConfig, PoolId, ServiceConfig, service::Listen};
+    use crate::{LegConfig, Listen, Mode, PoolConfig, PoolId};
     use netstack::wire::{Protocol, text};
 
     #[test]
     fn an_error_is_about_the_first_fragment_alone() {
         let service = |address: &str| {
             let address = address.parse::<std::net::IpAddr>().unwrap().into();
-            let listen = Listen { protocol: Protocol::Udp, address, port: 53 };
+            let listen = Listen::new(Protocol::Udp, address, 53);
             ServiceConfig::new(listen, Mode::Divert, PoolId(0))
         };
         let services = vec![service("10.99.0.1"), service("fd99::1")];

@@ -12,7 +12,7 @@ use crate::flow::{Flow, FlowId, Kind, TransportAddr};
 use crate::icmp::IcmpError;
 use crate::limits::{EXPIRE_BATCH, MAX_SNAT_ADDRESSES};
 use crate::snat::{Left, Request, Shortage};
-use crate::{Config, ConfigError, DropReason, Verdict};
+use crate::{Config, ConfigError, DropReason, ServiceConfig, Verdict};
 
 /// The addresses of backends: hosts that answer each other without passing through here.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl Inside {
 
 /// The addresses of the SNAT pool that are no VIP.
 pub(super) fn pool_alone(config: &Config) -> impl Iterator<Item = Address> {
-    let is_vip = |address| config.services.iter().any(|s| s.listen.address == address);
+    let is_vip =
+        |address| config.services.iter().flat_map(ServiceConfig::hosts).any(|vip| vip == address);
     config.snat.addresses.iter().copied().filter(move |&address| !is_vip(address))
 }
 
@@ -43,7 +44,7 @@ impl Engine {
         if addresses.len() > MAX_SNAT_ADDRESSES {
             return Err(ConfigError::TooMany("SNAT addresses"));
         }
-        let vips: Vec<_> = self.services.iter().map(|service| service.listen.address).collect();
+        let vips: Vec<_> = self.services.iter().flat_map(ServiceConfig::hosts).collect();
         self.own.set(vips.iter().chain(addresses).copied());
         self.unsolicited.set_addresses(addresses.iter().copied().filter(|a| !vips.contains(a)));
         self.snat.set_addresses(addresses);

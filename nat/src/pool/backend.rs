@@ -57,9 +57,11 @@ impl Backend {
         }
     }
 
-    /// The address and port in the form that packets use.
-    pub fn address(&self) -> (Address, u16) {
-        (self.config.address.ip().into(), self.config.address.port())
+    /// The address, and the port for a client that asked for `port`, in the form that packets use.
+    pub fn address_for(&self, port: u16) -> (Address, u16) {
+        let address = self.config.address;
+        let port = if address.port() == 0 { port } else { address.port() };
+        (address.ip().into(), port)
     }
 
     /// True while its failures keep it out.

@@ -1,6 +1,6 @@
 //! What a pool is made from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::schedule::Scheduler;
@@ -34,7 +34,8 @@ pub enum BackendState {
 pub struct BackendConfig {
     /// Unique within the pool.
     pub name: String,
-    /// Where it listens; the port is not used for ICMP.
+    /// Where it listens; port 0 stands for the one that the client asked for. The port is not used for
+    /// ICMP.
     pub address: SocketAddr,
     /// Share of the load relative to the pool's others; 0 takes none.
     pub weight: u16,
@@ -104,5 +105,10 @@ impl PoolConfig {
             slow_start: Duration::ZERO,
             panic_threshold: 0,
         }
+    }
+
+    /// The backends that listen on every port.
+    pub fn every_port(&self) -> impl Iterator<Item = IpAddr> {
+        self.backends.iter().map(|b| b.address).filter(|a| a.port() == 0).map(|a| a.ip())
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! A *scope* is what a port is unique within: protocol, pool address, backend endpoint if the mapping
 //! depends on it, and the class of the port. Its bitmaps exist from its first use: 16 KiB each, a number
-//! that the configuration bounds.
+//! that the configuration bounds: a backend that listens on every port counts as one endpoint, or
+//! clients could make 65,535 of it.
 //!
 //! **Filtering** is address and port-dependent, always: a packet to a pool address is translated if it
 //! comes from the backend of a flow, and refused otherwise. Looser filtering has no meaning here: a
@@ -48,6 +49,7 @@ mod draw;
 mod mapping;
 mod ports;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -140,6 +142,8 @@ pub struct SnatPool {
     scopes: HashMap<Scope, usize, FixedState>,
     ports: Vec<Ports>,
     mappings: Mappings,
+    /// Backends that listen on every port.
+    every_port: BTreeSet<Address>,
     /// The scope that is looked through next for ports whose time is over.
     sweep: usize,
 }
@@ -166,10 +170,18 @@ impl SnatPool {
             scopes: HashMap::with_hasher(FixedState::with_seed(seed)),
             ports: Vec::new(),
             mappings: Mappings::new(seed),
+            every_port: BTreeSet::new(),
             sweep: 0,
         };
         pool.set_addresses(&config.addresses);
         pool
+    }
+
+    /// Lets all ports of these backends share one range of ours.
+    #[must_use]
+    pub fn with_every_port_of(mut self, backends: impl IntoIterator<Item = Address>) -> Self {
+        self.every_port.extend(backends);
+        self
     }
 
     /// What a flow's reverse key may collide with: a mapping that does not depend on the backend gives
@@ -322,7 +334,8 @@ impl SnatPool {
         class: usize,
     ) -> usize {
         // An echo has one identifier for both ends, so the backend's "port" says nothing.
-        let backend_port = if protocol == Protocol::Icmp { 0 } else { backend.1 };
+        let one = protocol == Protocol::Icmp || self.every_port.contains(&backend.0);
+        let backend_port = if one { 0 } else { backend.1 };
         let depends = !self.is_endpoint_independent();
         let backend = depends.then_some((backend.0, backend_port));
         let scope = Scope { protocol, source, backend, class };
