@@ -21,6 +21,7 @@ pub mod mutate;
 pub mod netns;
 pub mod oracle;
 pub mod pattern;
+pub mod payload;
 pub mod reassembly;
 pub mod talk;
 #[cfg(feature = "system")]

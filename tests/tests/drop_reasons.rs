@@ -2,11 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use nat::{DropReason, Verdict};
+use std::time::Duration;
+
+use nat::{DropReason, Rate, Verdict};
 use netstack::Packet;
 use netstack::packet::{Checksum, Gso, GsoKind, Offload, VnetError};
 use netstack::wire::text;
-use tests::bed::{Bed, config};
+use tests::bed::{Bed, config, prefix};
 
 const SYN: &str = "tcp 10.1.0.5:40000 > 10.99.0.1:80 S";
 const SYN_V6: &str = "tcp [fd01::5]:40000 > [fd99::1]:80 S";
@@ -89,6 +91,11 @@ fn alone(reason: DropReason) -> Option<Packet> {
         | DropReason::IcmpMismatch
         | DropReason::IcmpKind
         | DropReason::IcmpUnused
+        | DropReason::Denied
+        | DropReason::ClientRate
+        | DropReason::ClientFlows
+        | DropReason::ServiceRate
+        | DropReason::ServiceFlows
         | DropReason::RateLimited => return None,
     })
 }
@@ -151,6 +158,26 @@ fn together(reason: DropReason) -> Verdict {
                 .map(|_| bed.send(0, refused).verdict)
                 .last()
                 .expect("more than none")
+        }
+        DropReason::Denied => {
+            config.services[4].allow = vec![prefix("10.1.0.6/32")];
+            Bed::new(config).send(0, &udp(1)).verdict
+        }
+        DropReason::ClientRate
+        | DropReason::ClientFlows
+        | DropReason::ServiceRate
+        | DropReason::ServiceFlows => {
+            let one = Rate { count: 1, per: Duration::from_secs(1), burst: 1 };
+            let service = &mut config.services[4];
+            match reason {
+                DropReason::ClientRate => service.client_limits.rate = Some(one),
+                DropReason::ClientFlows => service.client_limits.flows = Some(1),
+                DropReason::ServiceRate => service.rate = Some(one),
+                _ => service.max_flows = Some(1),
+            }
+            let mut bed = Bed::new(config);
+            let _ = bed.send(0, &udp(1));
+            bed.send(0, &udp(2)).verdict
         }
         other => panic!("{other}: one packet is enough"),
     }

@@ -1,5 +1,6 @@
 //! What else a balancer owes the network, beyond the NAT documents.
 
+mod checksum;
 mod icmp;
 mod path_mtu;
 #[cfg(feature = "system")]
@@ -12,6 +13,7 @@ use tests::conformance::Case;
 
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
+    checksum::CASES,
     icmp::CASES,
     path_mtu::CASES,
     #[cfg(feature = "system")]

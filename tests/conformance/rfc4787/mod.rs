@@ -7,6 +7,7 @@ mod section_4_3;
 mod section_4_4;
 mod section_5;
 mod section_6;
+mod section_7;
 mod section_8;
 mod section_9;
 
@@ -21,6 +22,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     section_4_4::CASES,
     section_5::CASES,
     section_6::CASES,
+    section_7::CASES,
     section_8::CASES,
     section_9::CASES,
 ];
