@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use tracing_subscriber::filter::LevelFilter;
+
 use crate::args::Verbosity;
 use crate::exit::ExitCode;
 
@@ -23,18 +25,21 @@ impl Console {
         Self { verbosity, color }
     }
 
-    /// Sends what the libraries log to the standard error stream: warnings, and with `-v` each
-    /// connection's and request's misfortunes, with `-vv` everything.
-    pub fn log(&self) {
-        use tracing_subscriber::filter::LevelFilter;
-        let level = match (self.verbosity.quiet, self.verbosity.verbose) {
+    /// How much of what the libraries log is shown: warnings, and with `-v` each connection's and
+    /// request's misfortunes, with `-vv` everything.
+    pub const fn log_level(&self) -> LevelFilter {
+        match (self.verbosity.quiet, self.verbosity.verbose) {
             (true, _) => LevelFilter::ERROR,
             (false, 0) => LevelFilter::WARN,
             (false, 1) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,
-        };
+        }
+    }
+
+    /// Sends what the libraries log to the standard error stream.
+    pub fn log(&self) {
         tracing_subscriber::fmt()
-            .with_max_level(level)
+            .with_max_level(self.log_level())
             .with_writer(io::stderr)
             .with_ansi(self.color)
             .init();

@@ -115,8 +115,10 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
         };
         let pool = plan.engine.pools.get(usize::from(service.pool.0));
         let (pool, backends) = pool.map_or(("", 0), |p| (&p.name, p.backends.len()));
-        let (name, listen) = (&service.name, service.listen);
-        writeln!(talk, "service  {name}  {listen}  {mode}, pool {pool} of {backends}")?;
+        let name = &service.name;
+        let listens: Vec<_> = service.listens.iter().map(ToString::to_string).collect();
+        let listens = listens.join(", ");
+        writeln!(talk, "service  {name}  {listens}  {mode}, pool {pool} of {backends}")?;
     }
     talk.flush()
 }

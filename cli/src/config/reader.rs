@@ -405,6 +405,20 @@ impl<'d> Item<'d> {
         }
         self.list(reader, each)
     }
+
+    /// A list that must not be empty, or one item that stands for it.
+    pub(super) fn one_or_more<T>(
+        self,
+        reader: &mut Reader,
+        why: &str,
+        example: &str,
+        mut each: impl FnMut(&mut Reader, Item<'d>) -> Option<T>,
+    ) -> Vec<T> {
+        match self.value {
+            DeValue::Array(_) => self.filled_list(reader, why, example, each),
+            _ => each(reader, self).into_iter().collect(),
+        }
+    }
 }
 
 fn unsigned(number: &DeInteger<'_>) -> Option<u64> {

@@ -2,15 +2,17 @@
 //!
 //! Each function takes the whole text; spaces around it are an error like any other.
 
+mod listen;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::codes::Code;
-use super::diagnostic::alternatives;
-use super::model::{Listen, PortRange, Prefix, Rate, RateKey};
+use super::model::{PortRange, Prefix, Rate, RateKey};
 use super::reader::Complaint;
-use super::suggest::nearest;
+
+pub(super) use listen::listen;
 
 type Parsed<T> = Result<T, Complaint>;
 
@@ -189,54 +191,24 @@ pub(super) fn network(text: &str) -> Parsed<Prefix> {
     Ok(network)
 }
 
-pub(super) fn listen(text: &str) -> Parsed<Listen> {
-    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "icmp"];
-    let code = Code::BadListen;
-    let what = "is not something to listen on";
-    let Some((protocol, address)) = text.split_once(' ') else {
-        let label = "expected a protocol, a space and an address";
-        let help = match text.parse::<SocketAddr>() {
-            Ok(address) => format!("write `tcp {address}`"),
-            Err(_) => "write it as `tcp 10.99.0.1:80` or `icmp 10.99.0.4`".to_owned(),
-        };
-        return complain(code, what, label, help);
-    };
-    let with_port = || {
-        let help = format!("write it as `{protocol} {}`", likely(address));
-        socket(address).map_err(|complaint| Complaint { help, ..complaint })
-    };
-    match protocol {
-        "tcp" => with_port().map(Listen::Tcp),
-        "udp" => with_port().map(Listen::Udp),
-        "icmp" => match address.parse::<SocketAddr>() {
-            Ok(with_port) => {
-                let help = format!("write `icmp {}`", with_port.ip());
-                complain(code, what, "ICMP has no ports", help)
-            }
-            Err(_) => ip(address).map(Listen::Icmp).map_err(|complaint| Complaint {
-                help: "write it as `icmp 10.99.0.4`".to_owned(),
-                ..complaint
-            }),
-        },
-        _ => {
-            let help = match nearest(protocol, PROTOCOLS) {
-                Some(known) => format!("did you mean `{known} {address}`?"),
-                None => format!("begin with {}", alternatives(&PROTOCOLS)),
-            };
-            complain(code, what, "the first word is not a protocol", help)
-        }
+/// A backend's address and port; `*` stands for the port that the client asked for.
+pub(super) fn backend(text: &str) -> Parsed<SocketAddr> {
+    match text.strip_suffix(":*") {
+        Some(host) => socket(&format!("{host}:1")).map(|address| SocketAddr::new(address.ip(), 0)),
+        None => socket(text),
     }
 }
 
-/// The address and port that was most likely meant.
-fn likely(text: &str) -> SocketAddr {
-    let example = IpAddr::from([10, 99, 0, 1]);
-    let (ip, port) = match text.parse::<SocketAddr>() {
-        Ok(address) => (address.ip().to_canonical(), address.port().max(1)),
-        Err(_) => (text.trim_matches(['[', ']']).parse().unwrap_or(example), 80),
+/// The addresses that a rule is about: a network, or a single one.
+pub(super) fn addresses(text: &str) -> Parsed<nat::Prefix> {
+    let (address, length) = match text.parse::<IpAddr>() {
+        Ok(address) => (address, if address.is_ipv4() { 32 } else { 128 }),
+        Err(_) => network(text).map(|network| (network.address, network.length))?,
     };
-    let usable = one_host(ip).is_ok();
-    SocketAddr::new(if usable { ip } else { example }, port)
+    let label = "this is an IPv4 address in IPv6 form";
+    let help = "write it in IPv4 form, such as `10.0.0.0/8`";
+    nat::Prefix::new(address.into(), length)
+        .map_or_else(|| complain(Code::NotOneHost, "cannot be used here", label, help), Ok)
 }
 
 pub(super) fn ports(text: &str) -> Parsed<PortRange> {

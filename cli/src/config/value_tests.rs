@@ -113,6 +113,69 @@ fn what_can_be_listened_on() {
 }
 
 #[test]
+fn ranges_networks_and_everything_can_be_listened_on() {
+    for text in [
+        "tcp 10.99.0.1:8000-8099",
+        "tcp 10.99.0.1:*",
+        "udp [fd99::1]:*",
+        "udp [fd99::1]:53-54",
+        "tcp 10.99.0.0/28:80",
+        "tcp [fd99::/64]:1-9",
+        "icmp 10.99.0.0/24",
+        "any 10.99.0.1",
+        "any fd99::/64",
+        "any 0.0.0.0/0",
+        "any ::/0",
+    ] {
+        assert_eq!(ok(listen(text)).to_string(), text);
+    }
+    assert_eq!(ok(listen("tcp 10.99.0.1:80-80")), ok(listen("tcp 10.99.0.1:80")));
+    assert_eq!(ok(listen("tcp 10.99.0.1/32:80")), ok(listen("tcp 10.99.0.1:80")));
+    for (text, code) in [
+        ("tcp 10.99.0.1:8099-8000", Code::BadPorts),
+        ("tcp 10.99.0.1:0-80", Code::BadPorts),
+        ("tcp 10.99.0.1:80-", Code::BadPorts),
+        ("tcp 10.99.0.0/28:**", Code::BadPorts),
+        ("tcp 10.99.0.7/28:80", Code::BadAddress),
+        ("tcp 10.99.0.0/33:80", Code::BadAddress),
+        ("tcp fd99::/64:80", Code::BadAddress),
+        ("tcp *:*", Code::BadAddress),
+        ("any 10.99.0.1:80", Code::BadListen),
+        ("any *", Code::BadAddress),
+        ("any 224.0.0.0/4", Code::NotOneHost),
+        ("tcp 127.0.0.1/32:80", Code::NotOneHost),
+        ("tcp 127.0.0.1:*", Code::NotOneHost),
+        ("tcp [::ffff:10.0.0.0/104]:80", Code::NotOneHost),
+    ] {
+        assert_eq!(why(listen(text)).0, code, "{text}");
+    }
+    assert_eq!(why(listen("any 10.99.0.1:80")).1, "write `any 10.99.0.1`");
+    assert_eq!(why(listen("tcp 10.99.0.7/28:80")).1, "write `10.99.0.0/28`");
+}
+
+#[test]
+fn rules_are_about_networks_and_addresses() {
+    assert_eq!(ok(addresses("10.0.0.0/8")).to_string(), "10.0.0.0/8");
+    assert_eq!(ok(addresses("10.0.0.7")).to_string(), "10.0.0.7/32");
+    assert_eq!(ok(addresses("fd00::")).to_string(), "fd00::/128");
+    assert_eq!(ok(addresses("::/0")).to_string(), "::/0");
+    assert_eq!(why(addresses("10.0.0.7/8")).1, "write `10.0.0.0/8`");
+    for text in ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1"] {
+        assert_eq!(why(addresses(text)).0, Code::NotOneHost, "{text}");
+    }
+}
+
+#[test]
+fn a_backend_may_have_every_port() {
+    assert_eq!(ok(backend("10.2.0.11:*")), "10.2.0.11:0".parse().unwrap());
+    assert_eq!(ok(backend("[fd02::11]:*")), "[fd02::11]:0".parse().unwrap());
+    assert_eq!(ok(backend("10.2.0.11:80")), "10.2.0.11:80".parse().unwrap());
+    for text in ["10.2.0.11:0", "web1:*", "*", ":*", "fd02::11:*"] {
+        assert_eq!(why(backend(text)).0, Code::BadAddress, "{text}");
+    }
+}
+
+#[test]
 fn networks_have_no_host_bits() {
     assert_eq!(ok(network("10.2.0.0/24")).to_string(), "10.2.0.0/24");
     assert_eq!(ok(network("0.0.0.0/0")).to_string(), "0.0.0.0/0");

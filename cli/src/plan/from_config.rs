@@ -1,18 +1,17 @@
 //! A plan from a checked configuration.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
-use netstack::wire::{Address, Protocol as Transport};
+use netstack::wire::Address;
 
 use super::{ApplicationPlan, LegPlan, Plan, Protocol};
 use crate::config::model::{
-    Affinity, Config, Forwarded, Leg, Listen, Mode, Nat, Pool, ProxyProtocol, Refusal, Scheduler,
+    Affinity, Burst, Config, Forwarded, Leg, Mode, Nat, Pool, ProxyProtocol, Refusal, Scheduler,
     Service, Snat, SnatMapping, Tls,
 };
 
@@ -70,6 +69,7 @@ impl Plan {
             config.pools.iter().map(pool_config).collect::<Result<_, _>>()?,
             services,
         );
+        engine.bypass = config.bypass.iter().map(|prefix| prefix.value).collect();
         if let Some(snat) = &config.snat {
             engine.snat = snat_config(snat);
         }
@@ -166,12 +166,6 @@ fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
 }
 
 fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {
-    let of = |at: SocketAddr, protocol| (protocol, at.ip(), at.port());
-    let (protocol, ip, port): (_, IpAddr, _) = match service.listen.value {
-        Listen::Tcp(at) => of(at, Transport::Tcp),
-        Listen::Udp(at) => of(at, Transport::Udp),
-        Listen::Icmp(ip) => (Transport::Icmp, ip, 0),
-    };
     let mode = match (service.mode.value, service.nat) {
         (Mode::Nat, Nat::Full) => nat::Mode::Nat(nat::Nat::Full),
         (Mode::Nat, Nat::Dnat) => nat::Mode::Nat(nat::Nat::Dnat),
@@ -182,10 +176,30 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         .as_ref()
         .and_then(|name| config.pools.iter().position(|pool| pool.name.value == name.value))
         .ok_or(PlanError::Unchecked("a pool for each service"))?;
-    let listen = nat::Listen { protocol, address: ip.into(), port };
+    let first = service.listens.first().ok_or(PlanError::Unchecked("something to listen on"))?;
+    let access = &service.access;
+    let rate = |burst: Burst| nat::Rate {
+        count: burst.rate.count,
+        per: burst.rate.per,
+        burst: burst.burst,
+    };
+    let default = nat::ClientLimits::default();
+    let (prefix_v4, prefix_v6) = access.client_prefixes;
     Ok(nat::ServiceConfig {
         name: service.name.value.clone(),
-        ..nat::ServiceConfig::new(listen, mode, nat::PoolId(pool as u16))
+        listens: service.listens.iter().map(|listen| listen.value).collect(),
+        allow: access.allow.iter().map(|prefix| prefix.value).collect(),
+        deny: access.deny.iter().map(|prefix| prefix.value).collect(),
+        client_limits: nat::ClientLimits {
+            rate: access.client_rate.map(rate),
+            flows: access.client_flows,
+            prefix_v4: prefix_v4.unwrap_or(default.prefix_v4),
+            prefix_v6: prefix_v6.unwrap_or(default.prefix_v6),
+        },
+        rate: access.rate.map(rate),
+        max_flows: access.max_flows,
+        refuse: access.refuse,
+        ..nat::ServiceConfig::new(first.value, mode, nat::PoolId(pool as u16))
     })
 }
 

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use nat::Listen;
+use netstack::wire::Protocol;
+
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{
-    Config, Leg, Listen, Mode, Nat, Pool, Prefix, Service, Spanned, Upstream,
+    Backend, Config, Leg, Mode, Nat, Pool, Prefix, Service, Spanned, Upstream,
 };
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
@@ -14,7 +17,10 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     for service in &config.services {
         listen_fits_mode(service, found);
         vip_is_leg(config, service, found);
+        vip_is_bypassed(config, service, found);
+        allowed_and_denied(service, found);
         let Some(pool) = service.pool.as_ref().and_then(|name| config.pool(name)) else { continue };
+        port_is_known(service, pool, found);
         if !family_mismatch(service, pool, found) {
             no_source(config, service, pool, found);
         }
@@ -37,41 +43,49 @@ fn kernel_address(config: &Config, ip: IpAddr) -> Option<(&Leg, &Spanned<Prefix>
 }
 
 fn same_listen(config: &Config, found: &mut Vec<Diagnostic>) {
-    let key = |listen: Listen| match listen {
-        Listen::Tcp(address) => (0, address),
-        Listen::Udp(address) => (1, address),
-        Listen::Icmp(ip) => (2, SocketAddr::new(ip, 0)),
-    };
-    let mut first: HashMap<_, &Service> = HashMap::new();
-    for service in &config.services {
-        let Some(earlier) = first.get(&key(service.listen.value)) else {
-            first.insert(key(service.listen.value), service);
-            continue;
+    let all: Vec<_> = config
+        .services
+        .iter()
+        .flat_map(|service| service.listens.iter().map(move |listen| (service, listen)))
+        .collect();
+    let owned: Vec<_> =
+        all.iter().map(|(service, listen)| (service.span.start, listen.value)).collect();
+    for (earlier, later) in nat::listen::conflicts(&owned) {
+        let ((first, had), (second, wanted)) = (all[earlier], all[later]);
+        let same = had.value == wanted.value;
+        let (title, help) = if same {
+            let title = format!("`{}` is listened on twice", wanted.value);
+            (title, "give one of the two services another address or port")
+        } else {
+            let title = format!("`{}` and `{}` overlap", had.value, wanted.value);
+            (title, "make one of the two ranges smaller than the other, or keep them apart")
         };
         found.push(
             Diagnostic::new(
                 Code::SameListen,
-                format!("`{}` is listened on twice", service.listen.value),
-                service.listen.span.clone(),
-                format!("service `{}` cannot have it too", service.name.value),
-                "give one of the two services another address or port",
+                title,
+                wanted.span.clone(),
+                format!("service `{}` cannot have it too", second.name.value),
+                help,
             )
-            .with(earlier.listen.span.clone(), format!("service `{}` has it", earlier.name.value)),
+            .with(had.span.clone(), format!("service `{}` has it", first.name.value)),
         );
     }
 }
 
 fn listen_fits_mode(service: &Service, found: &mut Vec<Diagnostic>) {
-    let fits = matches!(service.listen.value, Listen::Tcp(_)) || service.mode.value == Mode::Nat;
-    if fits {
+    let misfit = |listen: &&Spanned<Listen>| listen.protocol != Some(Protocol::Tcp);
+    let Some(listen) = service.listens.iter().find(misfit) else { return };
+    if service.mode.value == Mode::Nat {
         return;
     }
-    let (mode, protocol) = (service.mode.name(), service.listen.protocol());
+    let mode = service.mode.name();
+    let protocol = listen.protocol.map_or("any", Protocol::name);
     found.push(
         Diagnostic::new(
             Code::ListenMode,
             format!("mode `{mode}` cannot listen on {protocol}"),
-            service.listen.span.clone(),
+            listen.span.clone(),
             "only TCP connections can be ended here",
             format!("write `mode = \"nat\"`, or listen on tcp instead of {protocol}"),
         )
@@ -79,18 +93,77 @@ fn listen_fits_mode(service: &Service, found: &mut Vec<Diagnostic>) {
     );
 }
 
+/// What the service listens on that is a single address.
+fn vips(service: &Service) -> impl Iterator<Item = (IpAddr, &Spanned<Listen>)> {
+    service.listens.iter().filter_map(|listen| Some((listen.host()?.into(), listen)))
+}
+
 fn vip_is_leg(config: &Config, service: &Service, found: &mut Vec<Diagnostic>) {
-    let vip = service.listen.ip();
-    let Some((leg, address)) = kernel_address(config, vip) else { return };
+    let belongs = |(vip, listen)| Some((vip, listen, kernel_address(config, vip)?));
+    let Some((vip, listen, (leg, address))) = vips(service).find_map(belongs) else { return };
     found.push(
         Diagnostic::new(
             Code::VipIsLeg,
             format!("`{vip}` belongs to the kernel"),
-            service.listen.span.clone(),
+            listen.span.clone(),
             "the kernel would answer instead of balun",
             format!("listen on another address of `{}`", address.network()),
         )
         .with(address.span.clone(), format!("the kernel's end of leg `{}`", leg.name.value)),
+    );
+}
+
+fn vip_is_bypassed(config: &Config, service: &Service, found: &mut Vec<Diagnostic>) {
+    let bypassed = |(vip, listen): (IpAddr, _)| {
+        let around = config.bypass.iter().find(|prefix| prefix.contains(vip.into()))?;
+        Some((vip, listen, around))
+    };
+    let Some((vip, listen, around)) = vips(service).find_map(bypassed) else { return };
+    found.push(
+        Diagnostic::new(
+            Code::Bypassed,
+            format!("service `{}` would never be reached", service.name.value),
+            listen.span.clone(),
+            format!("what is sent to `{vip}` is not translated"),
+            "take this address out of `bypass`, or listen on another",
+        )
+        .with(around.span.clone(), "this rule holds for it"),
+    );
+}
+
+fn allowed_and_denied(service: &Service, found: &mut Vec<Diagnostic>) {
+    for (prefix, denied, allowed) in service.access.contradictions() {
+        found.push(
+            Diagnostic::new(
+                Code::AllowedAndDenied,
+                format!("service `{}` allows and denies `{prefix}`", service.name.value),
+                denied,
+                "denied here",
+                "remove it from one of the two lists",
+            )
+            .with(allowed, "allowed here"),
+        );
+    }
+}
+
+/// A connection of our own is made to a port: there is none that a client asked for.
+fn port_is_known(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) {
+    let Some(backend) = pool.backends.iter().find(|backend| backend.address.port() == 0) else {
+        return;
+    };
+    if service.mode.value == Mode::Nat {
+        return;
+    }
+    let (mode, ip) = (service.mode.name(), backend.address.ip());
+    found.push(
+        Diagnostic::new(
+            Code::EveryPort,
+            format!("mode `{mode}` cannot use backend `{}`", backend.name.value),
+            backend.address.span.clone(),
+            "stands for the port that the client asked for",
+            format!("write a port, such as `{}`", SocketAddr::new(ip, 8080)),
+        )
+        .with(service.mode.span.clone(), "opens connections of its own"),
     );
 }
 
@@ -111,12 +184,14 @@ fn snat_is_leg(config: &Config, found: &mut Vec<Diagnostic>) {
 }
 
 fn backend_is_vip(config: &Config, found: &mut Vec<Diagnostic>) {
-    let mut vips: HashMap<IpAddr, &Service> = HashMap::new();
+    let mut vips: HashMap<IpAddr, _> = HashMap::new();
     for service in &config.services {
-        vips.entry(service.listen.ip()).or_insert(service);
+        for (vip, listen) in self::vips(service) {
+            vips.entry(vip).or_insert((service, listen));
+        }
     }
     for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
-        let Some(service) = vips.get(&backend.address.ip()) else { continue };
+        let Some((service, listen)) = vips.get(&backend.address.ip()) else { continue };
         found.push(
             Diagnostic::new(
                 Code::BackendIsVip,
@@ -126,7 +201,7 @@ fn backend_is_vip(config: &Config, found: &mut Vec<Diagnostic>) {
                 "write the address of the server itself",
             )
             .with(
-                service.listen.span.clone(),
+                listen.span.clone(),
                 format!("service `{}` listens on this address", service.name.value),
             ),
         );
@@ -136,9 +211,13 @@ fn backend_is_vip(config: &Config, found: &mut Vec<Diagnostic>) {
 /// Reports that packets would have to change their IP version; true if so.
 fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) -> bool {
     let (Mode::Nat, Some(name)) = (service.mode.value, &service.pool) else { return false };
-    let vip = service.listen.ip();
-    let other = pool.backends.iter().find(|b| b.address.ip().is_ipv4() != vip.is_ipv4());
-    let Some(backend) = other else { return false };
+    let is_v4 = |listen: &Listen| listen.prefix.first().is_v4();
+    let crosses = service.listens.iter().find_map(|listen| {
+        let other = |b: &&Backend| b.address.is_ipv4() != is_v4(listen);
+        Some((listen, pool.backends.iter().find(other)?))
+    });
+    let Some((listen, backend)) = crosses else { return false };
+    let vip = IpAddr::from(listen.prefix.first());
     let (ours, theirs) = (family(vip), family(backend.address.ip()));
     found.push(
         Diagnostic::new(
@@ -148,7 +227,7 @@ fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) 
             format!("mode `nat` does not translate {ours} to {theirs}"),
             format!("use a pool of {ours} backends, or `mode = \"tcp\"`"),
         )
-        .with(service.listen.span.clone(), format!("listens on {ours}"))
+        .with(listen.span.clone(), format!("listens on {ours}"))
         .with(backend.address.span.clone(), format!("is {theirs}")),
     );
     true
@@ -160,11 +239,12 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     if keeps_client || is_by_kernel(service) {
         return;
     }
-    let vip = service.listen.ip();
+    let listens = service.listens.len();
     let snat = config.snat.as_ref().filter(|snat| !snat.addresses.is_empty());
     let has_source = |ip: IpAddr| match snat {
         Some(snat) => snat.addresses.iter().any(|source| source.is_ipv4() == ip.is_ipv4()),
-        None => vip.is_ipv4() == ip.is_ipv4(),
+        // A service on a network has no address that is its own alone.
+        None => vips(service).filter(|(vip, _)| vip.is_ipv4() == ip.is_ipv4()).count() == listens,
     };
     let lacking = pool.backends.iter().find(|backend| !has_source(backend.address.ip()));
     // What was left out may have been the address.

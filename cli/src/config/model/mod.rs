@@ -3,6 +3,7 @@
 //! Each value that something may be said about later carries its place in the text. Optional keys that
 //! were not written stand here with their defaults.
 
+mod access;
 mod leg;
 mod policy;
 mod pool;
@@ -11,11 +12,12 @@ mod service;
 use std::net::IpAddr;
 use std::ops::{Deref, Range};
 
+pub use access::{Access, Burst};
 pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler};
 pub use service::{
-    AccessLog, Alpn, Certificate, Forwarded, Listen, LogFormat, Mode, Nat, ProxyProtocol, Route,
+    AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
     RouteAction, Service, SniRoute, Tls, Upstream,
 };
 
@@ -75,6 +77,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[[service]]`.
     pub services: Vec<Service>,
+    /// `bypass`: what is never translated.
+    pub bypass: Vec<Spanned<nat::Prefix>>,
     /// `[cache.NAME]`.
     pub caches: Vec<Cache>,
     /// `[auth.NAME]`.

@@ -101,7 +101,8 @@ pub enum Probe {
 pub struct Backend {
     /// Unique within its pool.
     pub name: Spanned<String>,
-    /// Where it listens; an ICMP service does not use the port.
+    /// Where it listens; port 0 stands for the one that the client asked for. An ICMP service does not
+    /// use the port.
     pub address: Spanned<SocketAddr>,
     /// Its share of the load, relative to the others'; default 1, and 0 takes none.
     pub weight: Spanned<u16>,

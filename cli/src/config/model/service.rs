@@ -1,9 +1,8 @@
 //! Services.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Span, Spanned};
+use super::{Access, Span, Spanned};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -12,8 +11,8 @@ pub struct Service {
     pub span: Span,
     /// Unique.
     pub name: Spanned<String>,
-    /// Virtual address and port. Unique.
-    pub listen: Spanned<Listen>,
+    /// Virtual addresses and ports; at least one.
+    pub listens: Vec<Spanned<nat::Listen>>,
     /// What happens to a client's flow.
     pub mode: Spanned<Mode>,
     /// In mode `nat`, what is rewritten; default full.
@@ -34,46 +33,8 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// In mode `http`, what happens to a request; the first that fits.
     pub routes: Vec<Route>,
-}
-
-/// What a service listens on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// A TCP port of a VIP.
-    Tcp(SocketAddr),
-    /// A UDP port of a VIP.
-    Udp(SocketAddr),
-    /// Echo requests to a VIP.
-    Icmp(IpAddr),
-}
-
-impl Listen {
-    /// The VIP.
-    pub const fn ip(self) -> IpAddr {
-        match self {
-            Self::Tcp(address) | Self::Udp(address) => address.ip(),
-            Self::Icmp(ip) => ip,
-        }
-    }
-
-    /// `tcp`, `udp` or `icmp`.
-    pub const fn protocol(self) -> &'static str {
-        match self {
-            Self::Tcp(_) => "tcp",
-            Self::Udp(_) => "udp",
-            Self::Icmp(_) => "icmp",
-        }
-    }
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let protocol = self.protocol();
-        match self {
-            Self::Tcp(address) | Self::Udp(address) => write!(f, "{protocol} {address}"),
-            Self::Icmp(ip) => write!(f, "{protocol} {ip}"),
-        }
-    }
+    /// Who may use it, and how much of it.
+    pub access: Access,
 }
 
 /// What happens to a client's flow.

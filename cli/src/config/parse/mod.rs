@@ -1,5 +1,6 @@
 //! From text to model.
 
+mod access;
 mod leg;
 mod policy;
 mod pool;
@@ -72,6 +73,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let pools = named(r, &mut root, "pool", |r, name, table| Some(pool::pool(r, name, table)));
     let services = root.take(r, "service");
     let services = services.map(|item| item.list(r, |r, item| service::service(r, &item)));
+    let bypass = root.take(r, "bypass").map(|item| access::prefixes(r, &item));
     let caches = named(r, &mut root, "cache", policy::cache);
     let auths = named(r, &mut root, "auth", policy::auth);
     let rate_limits = named(r, &mut root, "limit", policy::rate_limit);
@@ -86,6 +88,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
         limits: limits.unwrap_or_default(),
         pools,
         services: services.unwrap_or_default(),
+        bypass: bypass.unwrap_or_default(),
         caches,
         auths,
         rate_limits,

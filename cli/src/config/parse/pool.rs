@@ -52,7 +52,7 @@ fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
     let name = table.require(r, "name", "\"web1\"");
     let name = name.and_then(|item| item.parse(r, value::name));
     let address = table.require(r, "address", "\"10.2.0.11:8080\"");
-    let address = address.and_then(|item| item.parse(r, value::socket));
+    let address = address.and_then(|item| item.parse(r, value::backend));
     let weight = table.take(r, "weight").and_then(|item| item.integer(r, 0..=u16::MAX));
     let max_connections = table.take(r, "max-connections");
     let max_connections = max_connections.and_then(|item| item.integer(r, 1..=u32::MAX));

@@ -21,6 +21,7 @@ const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
 const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::Http2), ("http/1.1", Alpn::Http1)];
 const LOG_FORMATS: [(&str, LogFormat); 2] =
     [("json", LogFormat::Json), ("combined", LogFormat::Combined)];
+const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -41,7 +42,10 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let name = table.require(r, "name", "\"web\"");
     let name = name.and_then(|item| item.parse(r, value::name));
     let listen = table.require(r, "listen", "\"tcp 10.99.0.1:80\"");
-    let listen = listen.and_then(|item| item.parse(r, value::listen));
+    let listens = listen.map(|item| {
+        let why = "a service listens on something";
+        item.one_or_more(r, why, LISTENS, |r, item| item.parse(r, value::listen))
+    });
     let mode = table.require(r, "mode", "\"nat\"");
     let mode = mode.and_then(|item| item.choice(r, "a mode", &MODES));
     if let Some(mode) = &mode {
@@ -60,12 +64,13 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
     let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
+    let access = super::access::access(r, &mut table);
     let span = table.span.clone();
     table.finish(r);
     Some(Service {
         span,
         name: name?,
-        listen: listen?,
+        listens: listens.filter(|listens| !listens.is_empty())?,
         mode: mode?,
         nat: nat.map(|nat| nat.value).unwrap_or_default(),
         pool,
@@ -76,6 +81,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         routes: routes.unwrap_or_default(),
+        access,
     })
 }
 

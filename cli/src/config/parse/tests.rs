@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use super::*;
 use crate::config::model::{
-    Affinity, AuthMethod, Forwarded, LegKind, Listen, Mode, Nat, Probe, RateKey, RouteAction,
+    Affinity, AuthMethod, Burst, Forwarded, LegKind, Mode, Nat, Probe, Rate, RateKey, RouteAction,
     Scheduler,
 };
 use crate::config::render::{self, Source};
@@ -62,9 +63,9 @@ fn the_reference_loads_whole() {
     let tls = config.pools[3].backends[0].tls.as_ref().unwrap();
     assert_eq!(tls.name.as_deref(), Some("tls1.lab"));
     let [l4, dns, passthrough, site] = &config.services[..] else { panic!("four services") };
-    assert_eq!(l4.listen.value, Listen::Tcp("10.99.0.1:80".parse().unwrap()));
+    assert_eq!(l4.listens[0].to_string(), "tcp 10.99.0.1:80");
     assert_eq!((l4.mode.value, l4.nat), (Mode::Nat, Nat::Full));
-    assert_eq!(dns.listen.protocol(), "udp");
+    assert_eq!(dns.listens[0].to_string(), "udp 10.99.0.1:53");
     assert_eq!(passthrough.sni[0].name.as_str(), "a.lab");
     assert_eq!(site.forwarded, Forwarded::Append);
     assert_eq!(site.tls.as_ref().unwrap().alpn.len(), 2);
@@ -112,6 +113,39 @@ fn all_errors_come_in_one_pass() {
     let all = ["E0101", "E0102", "E0103", "E0105", "E0201", "E0208"];
     assert_eq!(codes, BTreeSet::from(all), "{found:#?}");
     assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn who_may_use_a_service_and_how_much() {
+    let text = "version = 1\nbypass = [\"10.9.0.0/16\", \"fd09::1\"]\n[pool.web]\n[[service]]\n\
+                name = \"s\"\nlisten = [\"tcp 10.0.0.1:80\", \"tcp 10.1.0.0/24:8000-8099\"]\n\
+                mode = \"nat\"\npool = \"web\"\nallow = [\"10.0.0.0/8\"]\n\
+                deny = [\"10.0.0.7\", \"fd00::/8\"]\nrefuse = \"drop\"\n\
+                client-rate = \"100/s\"\nclient-burst = 200\nclient-flows = 1000\n\
+                client-prefix = 24\nclient-prefix6 = 56\nrate = \"9/m\"\nmax-flows = 7\n";
+    let (config, diagnostics) = parse(text);
+    assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+    let config = config.unwrap();
+    let list = |prefixes: &[Spanned<nat::Prefix>]| -> Vec<String> {
+        prefixes.iter().map(|prefix| prefix.to_string()).collect()
+    };
+    assert_eq!(list(&config.bypass), ["10.9.0.0/16", "fd09::1/128"]);
+    let service = &config.services[0];
+    let listens: Vec<_> = service.listens.iter().map(|listen| listen.to_string()).collect();
+    assert_eq!(listens, ["tcp 10.0.0.1:80", "tcp 10.1.0.0/24:8000-8099"]);
+    let access = &service.access;
+    assert_eq!(
+        (list(&access.allow), list(&access.deny)),
+        (vec!["10.0.0.0/8".to_owned()], vec!["10.0.0.7/32".to_owned(), "fd00::/8".to_owned()],)
+    );
+    let rate = |count, per, burst| {
+        Some(Burst { rate: Rate { count, per: Duration::from_secs(per) }, burst })
+    };
+    assert_eq!(access.client_rate, rate(100, 1, 200));
+    assert_eq!(access.rate, rate(9, 60, 9), "the burst is the count");
+    assert_eq!((access.client_flows, access.max_flows), (Some(1000), Some(7)));
+    assert_eq!(access.client_prefixes, (Some(24), Some(56)));
+    assert_eq!(access.refuse, nat::Refuse::Drop);
 }
 
 #[test]
