@@ -9,8 +9,8 @@ use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstr
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, server_config};
 use nat::{
-    BackendConfig, Config, LegConfig, Listen, Mode as EngineMode, Nat, PoolConfig, PoolId, Prefix,
-    ServiceConfig, SnatConfig,
+    BackendConfig, Config, LegConfig, Listen, Mode as EngineMode, Nat, PoolConfig, PoolId, Ports,
+    Prefix, ServiceConfig, SnatConfig,
 };
 use netstack::dev::TunConfig;
 use netstack::wire::{Family, Protocol};
@@ -99,6 +99,22 @@ pub fn vip(family: Family, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
+/// One of many addresses and ports of the service in mode `tcp` in front of the [`BYTES`] servers.
+pub fn elsewhere(family: Family) -> SocketAddr {
+    SocketAddr::new(network(family).first().into(), WIDE.first + 42)
+}
+
+/// The ports of that service on the addresses of [`network`].
+const WIDE: Ports = Ports { first: 9_100, last: 9_199 };
+
+fn network(family: Family) -> Prefix {
+    let (address, length): (IpAddr, _) = match family {
+        Family::V4 => (Ipv4Addr::new(10, 98, 7, 0).into(), 24),
+        Family::V6 => (Ipv6Addr::new(0xfd98, 0, 0, 7, 0, 0, 0, 0).into(), 64),
+    };
+    Prefix::new(address.into(), length).unwrap_or(Prefix::host(address.into()))
+}
+
 /// The address at which backends answer echo requests.
 pub fn echo_vip(family: Family) -> IpAddr {
     match family {
@@ -140,6 +156,9 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     let mut services = Vec::new();
     let mut applications = Vec::new();
     for (family, first) in FAMILIES.into_iter().zip([0, ports.len() as u16]) {
+        let wide = Listen { protocol: Some(Protocol::Tcp), prefix: network(family), ports: WIDE };
+        services.push(ServiceConfig::new(wide, EngineMode::Divert, PoolId(first + 1)));
+        applications.push(application(Application::Tcp));
         let mut add = |protocol, at: SocketAddr, mode, pool, application| {
             services.push(service(protocol, at, mode, first + pool));
             applications.push(application);

@@ -15,7 +15,7 @@ use nat::rng::{mix, stable_hash};
 use netstack::wire::Family;
 use tests::bench::{Bench, Scenario, seeds, simulate};
 use tests::http;
-use tests::topology::{FAMILIES, Mode, vip};
+use tests::topology::{FAMILIES, Mode, elsewhere, vip};
 use tests::transfer::{self, Job, Order};
 use tokio::io::BufReader;
 
@@ -139,6 +139,22 @@ fn http_v4_transfers_survive_bad_links() {
 #[test]
 fn http_v6_transfers_survive_bad_links() {
     transfers_survive(Mode::Http, Family::V6);
+}
+
+/// Connections that end here may be to any address and port: the endpoint has no list of them.
+#[test]
+fn a_spliced_service_may_listen_on_a_network_and_a_range() {
+    for family in FAMILIES {
+        simulate(Scenario::new(1, family), "a service on a network", async |bench| {
+            let job = jobs(1, 10_000..20_000).next().unwrap();
+            let dial = bench.dial();
+            let running = bench.spawn(async move {
+                let stream = dial.dial(elsewhere(family)).await?;
+                transfer::run(stream, job).await
+            });
+            bench.finish(LIMIT, vec![running]).await.remove(0).unwrap();
+        });
+    }
 }
 
 #[test]

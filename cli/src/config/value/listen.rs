@@ -59,9 +59,9 @@ fn listen_without_port(word: &str, protocol: Option<Protocol>, address: &str) ->
         let help = format!("write `{word} {}`", with_port.ip());
         return complain(Code::BadListen, "is not something to listen on", label, help);
     }
-    let prefix = listened_on(address).map_err(|complaint| match address.contains('/') {
-        true => complaint,
-        false => Complaint { help: format!("write it as `{word} 10.99.0.4`"), ..complaint },
+    let prefix = listened_on(address).map_err(|complaint| {
+        let help = format!("write it as `{word} 10.99.0.4`");
+        if address.contains('/') { complaint } else { Complaint { help, ..complaint } }
     })?;
     Ok(Listen { protocol, prefix, ports: nat::Ports::ALL })
 }
