@@ -239,12 +239,14 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     if keeps_client || is_by_kernel(service) {
         return;
     }
-    let listens = service.listens.len();
     let snat = config.snat.as_ref().filter(|snat| !snat.addresses.is_empty());
     let has_source = |ip: IpAddr| match snat {
         Some(snat) => snat.addresses.iter().any(|source| source.is_ipv4() == ip.is_ipv4()),
         // A service on a network has no address that is its own alone.
-        None => vips(service).filter(|(vip, _)| vip.is_ipv4() == ip.is_ipv4()).count() == listens,
+        None => {
+            vips(service).count() == service.listens.len()
+                && vips(service).any(|(vip, _)| vip.is_ipv4() == ip.is_ipv4())
+        }
     };
     let lacking = pool.backends.iter().find(|backend| !has_source(backend.address.ip()));
     // What was left out may have been the address.
