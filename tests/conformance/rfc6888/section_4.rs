@@ -38,7 +38,7 @@ tests::conforms! {
             }
             let sources = sources(&root().join(name).join("src"));
             assert!(sources.len() > 10, "{name} is not where it was");
-            for word in ["println!", "eprintln!", "print!(", "eprint!(", "dbg!("] {
+            for word in ["println!", "eprintln!", "print!(", "eprint!("] {
                 assert!(!sources.iter().any(|text| text.contains(word)), "{name}: {word}");
             }
         }
