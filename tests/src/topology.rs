@@ -158,7 +158,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     for (family, first) in FAMILIES.into_iter().zip([0, ports.len() as u16]) {
         let wide = Listen { protocol: Some(Protocol::Tcp), prefix: network(family), ports: WIDE };
         services.push(ServiceConfig::new(wide, EngineMode::Divert, PoolId(first + 1)));
-        applications.push(application(Application::Tcp));
+        applications.push(application(Application::Tcp(None)));
         let mut add = |protocol, at: SocketAddr, mode, pool, application| {
             services.push(service(protocol, at, mode, first + pool));
             applications.push(application);
