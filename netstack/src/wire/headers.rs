@@ -109,14 +109,15 @@ pub enum Transport {
     IcmpError,
     /// Any other ICMP message, neighbour discovery among them.
     IcmpOther,
-    /// A fragment, first or not; its transport header is not looked at.
+    /// A fragment, first or not; its transport header is not looked at. See
+    /// [`Fragment::of`](super::Fragment::of).
     Fragment,
     /// A protocol that balun does not track.
     Other,
 }
 
 /// A packet that was checked: every length in it fits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// IP version.
     pub family: Family,
@@ -131,7 +132,7 @@ pub struct Headers {
     pub dst: Address,
     /// The transport header.
     pub transport: Transport,
-    l4: u16,
+    pub(super) l4: u16,
     total_len: u32,
 }
 
@@ -291,7 +292,7 @@ impl Headers {
 
 /// Checks a transport header.
 #[inline]
-fn transport(
+pub(super) fn transport(
     family: Family,
     protocol: u8,
     segment: &[u8],

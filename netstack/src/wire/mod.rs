@@ -8,11 +8,13 @@ pub mod checksum;
 #[cfg(test)]
 mod checksum_tests;
 pub mod fields;
+pub mod fragment;
 pub mod headers;
 pub mod quote;
 pub mod text;
 
 pub use address::{Address, Family, Protocol, Tuple};
 pub use fields::{Icmp, Tcp, TcpFlags, TcpOption, TcpOptions, Udp};
+pub use fragment::Fragment;
 pub use headers::{Headers, Malformed, Transport};
 pub use quote::Quote;
