@@ -16,6 +16,7 @@
 //! | [`engine`] | [`Engine`]: the path drawn above |
 //! | [`balancer`] | [`Balancer`]: the engine and what ends diverted flows, driven as one |
 //! | [`flow`] | tracked connections: keys, states, expiry, eviction |
+//! | [`fragment`] | fragments brought to the flow of their first; identifications |
 //! | [`pool`], [`schedule`] | backends and how one is chosen |
 //! | [`snat`] | the addresses and ports that backends see |
 //! | [`clients`] | what each client has, and may have |
@@ -37,6 +38,7 @@ pub mod config;
 pub mod divert;
 pub mod engine;
 pub mod flow;
+pub mod fragment;
 pub mod icmp;
 pub mod limits;
 pub mod listen;

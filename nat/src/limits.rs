@@ -14,11 +14,16 @@ pub struct Limits {
     /// Flows of one client that are not closing; an IPv6 client is a /64. At the limit a new one is
     /// refused ([`DropReason::ClientLimit`](crate::DropReason)) and the others stay (RFC 6888 REQ-5).
     pub flows_per_client: u32,
+    /// Datagrams of which some fragments have come and others have not. At the limit a new one takes
+    /// the place of the one that began longest ago, whose held fragments are dropped
+    /// ([`DropReason::FragmentLimit`](crate::DropReason)). With 0 every fragment is dropped that is not
+    /// just passed on.
+    pub fragments: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { flows: 1_048_576, half_open: 16_384, flows_per_client: 65_536 }
+        Self { flows: 1_048_576, half_open: 16_384, flows_per_client: 65_536, fragments: 1_024 }
     }
 }
 
@@ -70,3 +75,15 @@ pub const ERRORS_PER_PEER_SECOND: u32 = 100;
 pub const ERRORS_PER_PEER_BURST: u32 = 20;
 /// Buckets that peers share by a hash; a flood takes those of its own.
 pub const ERROR_PEERS: usize = 1_024;
+/// Fragments held in all, until the first of their datagram comes. At the limit the datagram that began
+/// longest ago gives way, and so on until there is room.
+pub const HELD_FRAGMENTS: usize = 4_096;
+/// Bytes of the packets so held (Linux holds 4 MiB too). At the limit as above.
+pub const HELD_BYTES: usize = 4 << 20;
+/// Fragments of one datagram: enough for the longest at an MTU of 576. One more kills the datagram.
+pub const DATAGRAM_FRAGMENTS: usize = 128;
+/// Bytes of one datagram's held packets: the longest datagram, and headers of its fragments without
+/// long options. More kills the datagram.
+pub const DATAGRAM_BYTES: usize = 80 << 10;
+/// Counters of identifications. Sources and destinations that share one skip numbers of 16 bits.
+pub const IDENTIFICATION_COUNTERS: usize = 4_096;

@@ -209,6 +209,11 @@ impl ListenIndex {
         }
         None
     }
+
+    /// True if the address lies in a prefix that is listened on.
+    pub(crate) fn covers(&self, address: Address) -> bool {
+        self.wide.contains(address)
+    }
 }
 
 impl Node {

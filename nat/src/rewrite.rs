@@ -5,7 +5,7 @@ use netstack::packet::Checksum;
 use netstack::wire::checksum::Delta;
 use netstack::wire::fields::{icmp_field, tcp_field, udp_field};
 use netstack::wire::headers::{ICMPV4, ICMPV6, TCP, UDP, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT};
-use netstack::wire::{Family, Headers, Tuple};
+use netstack::wire::{Address, Family, Headers, Protocol, Tuple};
 
 /// What is written over a packet's addresses and ports, and how its checksums change.
 #[derive(Clone, Copy, Debug)]
@@ -96,23 +96,40 @@ pub fn pass_hop(packet: &mut Packet, headers: &Headers, hidden: bool) -> bool {
     if hidden { headers.ttl > 0 } else { decrement_ttl(packet, headers) }
 }
 
+/// Gives a packet other addresses, and an IPv4 header its sum; no transport checksum is changed.
+pub fn readdress(packet: &mut Packet, headers: &Headers, src: Address, dst: Address) {
+    let data = packet.data_mut();
+    let sum = |old: Address, new: Address| Delta::default().replace(old.octets(), new.octets());
+    let delta = sum(headers.src, src).and(sum(headers.dst, dst));
+    let to = Tuple { protocol: Protocol::Icmp, src, dst, src_port: 0, dst_port: 0 };
+    write_addresses(data, headers.family, &to);
+    if headers.family == Family::V4 {
+        update(data, V4_CHECKSUM, |sum| delta.apply(sum));
+    }
+}
+
+/// Sets TTL or hop limit.
+pub fn set_ttl(packet: &mut Packet, headers: &Headers, ttl: u8) {
+    let data = packet.data_mut();
+    match headers.family {
+        Family::V4 => {
+            let protocol = data[V4_TTL + 1];
+            let word = |ttl| u16::from_be_bytes([ttl, protocol]);
+            let delta = Delta::default().replace_u16(word(data[V4_TTL]), word(ttl));
+            data[V4_TTL] = ttl;
+            update(data, V4_CHECKSUM, |sum| delta.apply(sum));
+        }
+        Family::V6 => data[V6_HOP_LIMIT] = ttl,
+    }
+}
+
 /// Lowers TTL or hop limit by one; false if that leaves none (the packet is then unchanged).
 #[must_use]
 pub fn decrement_ttl(packet: &mut Packet, headers: &Headers) -> bool {
     if headers.ttl <= 1 {
         return false;
     }
-    let data = packet.data_mut();
-    match headers.family {
-        Family::V4 => {
-            data[V4_TTL] -= 1;
-            let protocol = data[V4_TTL + 1];
-            let word = |ttl| u16::from_be_bytes([ttl, protocol]);
-            let delta = Delta::default().replace_u16(word(headers.ttl), word(headers.ttl - 1));
-            update(data, V4_CHECKSUM, |sum| delta.apply(sum));
-        }
-        Family::V6 => data[V6_HOP_LIMIT] -= 1,
-    }
+    set_ttl(packet, headers, headers.ttl - 1);
     true
 }
 

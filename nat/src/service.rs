@@ -117,6 +117,11 @@ impl Services {
         Some((id, self.get(id)?))
     }
 
+    /// True if a service may listen at this address because it listens on a network around it.
+    pub fn cover(&self, address: Address) -> bool {
+        self.listens.covers(address)
+    }
+
     /// The service of this number.
     pub fn get(&self, id: ServiceId) -> Option<&ServiceConfig> {
         self.all.get(usize::from(id.0))

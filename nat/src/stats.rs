@@ -15,8 +15,16 @@ pub struct Stats {
     pub replied: u64,
     /// Handed to the [`Divert`](crate::Divert).
     pub diverted: u64,
-    /// Kept for later.
+    /// Fragments kept for later. Each is one day released, or dropped for a reason of its own.
     pub held: u64,
+    /// Kept fragments that were sent on, or became part of a whole packet.
+    pub released: u64,
+    /// Kept fragments that were dropped; their reasons count them too.
+    pub held_dropped: u64,
+    /// Datagrams of which a fragment did not come in time.
+    pub datagrams_expired: u64,
+    /// Datagrams in fragments that gave way to newer ones at a limit.
+    pub datagrams_evicted: u64,
     /// Flows made.
     pub flows_opened: u64,
     /// Flows whose time ran out.
@@ -42,6 +50,10 @@ impl Default for Stats {
             replied: 0,
             diverted: 0,
             held: 0,
+            released: 0,
+            held_dropped: 0,
+            datagrams_expired: 0,
+            datagrams_evicted: 0,
             flows_opened: 0,
             flows_expired: 0,
             flows_evicted: 0,
@@ -62,6 +74,12 @@ impl Stats {
     /// The reasons that occurred, with their counts.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         DropReason::ALL.iter().map(|&r| (r, self.dropped(r))).filter(|&(_, n)| n > 0)
+    }
+
+    /// Counts fragments that had been kept and come to nothing.
+    pub fn drop_held(&mut self, reason: DropReason, count: usize) {
+        self.held_dropped += count as u64;
+        self.dropped[reason as usize] += count as u64;
     }
 
     /// Counts a verdict.

@@ -76,7 +76,12 @@ drop_reasons! {
     GsoKind = "gso-kind": "The segmentation asked for does not fit the packet, or is one never enabled.";
     Martian = "martian": "A source or destination that cannot be on this wire: loopback, multicast source, or an address of our own.";
     Multicast = "multicast": "A multicast or broadcast destination; balun balances unicast.";
-    Fragment = "fragment": "A fragment; they are not reassembled yet.";
+    FragmentBounds = "fragment-bounds": "A fragment without bytes, beyond the longest packet, cut where none may be, or behind the last.";
+    FragmentTiny = "fragment-tiny": "A first fragment without its whole transport header, or a TCP fragment that would write over one.";
+    FragmentOverlap = "fragment-overlap": "A fragment of a datagram of which two overlap.";
+    FragmentDuplicate = "fragment-duplicate": "A fragment that came before.";
+    FragmentLimit = "fragment-limit": "A fragment of a datagram that gave way at a limit, or exceeds one itself.";
+    FragmentTimeout = "fragment-timeout": "A fragment that was held, and another of its datagram did not come in time.";
     TtlExceeded = "ttl-exceeded": "TTL or hop limit reached zero here.";
     PacketTooBig = "packet-too-big": "Longer than the MTU of the leg that it would leave by, and not to be cut.";
     NoService = "no-service": "To an address of ours on which no service listens for this port.";

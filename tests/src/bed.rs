@@ -9,7 +9,7 @@ use nat::{
     BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Ports, Prefix,
     ServiceConfig, Verdict,
 };
-use netstack::wire::{Address, Headers, Protocol, Transport, checksum, text};
+use netstack::wire::{Address, Headers, Protocol, Transport, checksum, fragment, text};
 use netstack::{Instant, LegId, Packet};
 
 use crate::oracle;
@@ -190,7 +190,7 @@ impl Bed {
     /// Sends the packet that `line` describes into leg `leg`.
     ///
     /// Whatever comes out has been checked: it parses, its checksums are right, and exactly one counter
-    /// of verdicts has moved, by one.
+    /// of verdicts has moved, by one, but for held packets that were dropped with it.
     ///
     /// # Panics
     /// If one of these does not hold, or `line` describes no packet.
@@ -201,9 +201,23 @@ impl Bed {
 
     /// Sends a packet into leg `leg`; checks as [`send`](Self::send).
     ///
+    /// The line has the identification that the packet came with: what the engine makes of it is for
+    /// tests of just that, by [`pass`](Self::pass).
+    ///
     /// # Panics
     /// As [`send`](Self::send).
-    pub fn send_packet(&mut self, leg: u16, mut packet: Packet) -> Seen {
+    pub fn send_packet(&mut self, leg: u16, packet: Packet) -> Seen {
+        let came = packet.clone();
+        let (verdict, packet) = self.pass(leg, packet);
+        let packet = with_identification_of(packet, &came);
+        Seen { verdict, leg: packet.leg.0, line: text::Line::of(&packet).to_string() }
+    }
+
+    /// Sends a packet into leg `leg`, for what became of it; checks as [`send`](Self::send).
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn pass(&mut self, leg: u16, mut packet: Packet) -> (Verdict, Packet) {
         packet.leg = LegId(leg);
         let was_good = is_good(&packet);
         let before = self.engine.stats().clone();
@@ -214,7 +228,24 @@ impl Bed {
             assert!(is_good(&packet), "a checksum was spoilt: {}", text::Line::of(&packet));
             oracle::assert_checksums(&packet);
         }
-        Seen { verdict, leg: packet.leg.0, line: text::Line::of(&packet).to_string() }
+        (verdict, packet)
+    }
+
+    /// Sends a packet into leg `leg`, for all that comes out at once: it and what the engine had kept.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_for_all(&mut self, leg: u16, packet: Packet) -> Vec<Packet> {
+        let (verdict, packet) = self.pass(leg, packet);
+        let sent = matches!(verdict, Verdict::Forward | Verdict::Reply | Verdict::Reject(_));
+        let mut out: Vec<_> = sent.then_some(packet).into_iter().collect();
+        let mut next = Packet::max_sized();
+        while self.engine.poll_transmit(&mut next) {
+            let mut copy = Packet::with_capacity(next.len());
+            copy.copy_from(&next);
+            out.push(copy);
+        }
+        out
     }
 
     /// Lets time pass, and has everything expire that is due.
@@ -260,8 +291,29 @@ impl Bed {
         assert_eq!(moved(after), moved(&expected), "counters after {verdict:?}");
         let drops = |s: &Stats| s.drops().map(|(_, n)| n).sum::<u64>();
         let dropped = matches!(verdict, Verdict::Drop(_) | Verdict::Reject(_));
-        assert_eq!(drops(after), drops(before) + u64::from(dropped), "drops after {verdict:?}");
+        let held_dropped = after.held_dropped - before.held_dropped;
+        let expected = drops(before) + held_dropped + u64::from(dropped);
+        assert_eq!(drops(after), expected, "drops after {verdict:?}");
     }
+}
+
+/// The same packet with the identification of `other`, if both are whole and of IPv4: that of a packet
+/// which is not atomic is the engine's choice.
+#[must_use]
+pub fn with_identification_of(mut packet: Packet, other: &Packet) -> Packet {
+    if let Some((_, old)) = identification_v4(&packet).zip(identification_v4(other))
+        && !fragment::is_atomic_v4(packet.data())
+    {
+        fragment::set_identification_v4(packet.data_mut(), old);
+    }
+    packet
+}
+
+/// The identification of a whole IPv4 packet.
+fn identification_v4(packet: &Packet) -> Option<u16> {
+    let headers = Headers::parse(packet).ok().filter(|headers| headers.src.is_v4())?;
+    let whole = headers.transport != Transport::Fragment;
+    whole.then(|| u16::from_be_bytes([packet.data()[4], packet.data()[5]]))
 }
 
 /// True if the packet parses and its transport checksum, once completed, is right. That of a fragment

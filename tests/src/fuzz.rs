@@ -17,6 +17,7 @@ use crate::mutate::{answer, mend, pause, plausible, spoil};
 
 const FLOWS: usize = 24;
 const HALF_OPEN: usize = 8;
+const DATAGRAMS: usize = 3;
 const LEGS: u64 = 2;
 /// Steps of one run: enough for any handshake, few enough that a run takes milliseconds.
 const STEPS: usize = 400;
@@ -89,6 +90,7 @@ pub fn engine(data: &[u8]) {
     config.seed = choices.below(4);
     config.limits.flows = FLOWS;
     config.limits.half_open = HALF_OPEN;
+    config.limits.fragments = DATAGRAMS;
     let mut run = Run::new(config);
     for _ in 0..STEPS {
         if choices.is_used_up() {

@@ -118,6 +118,7 @@ impl Engine {
                     self.mtus.clamp_mss(legs, packet, headers);
                 }
                 rewrite.apply(packet, headers);
+                self.identifications.renew(packet, headers);
                 Ok(self.leave(packet, headers, leg))
             }
             Err(flow) => {

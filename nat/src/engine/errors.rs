@@ -68,7 +68,10 @@ impl Engine {
         let ends = Ends { src: speaker(flow, direction, headers), dst: answer.to.dst };
         icmp::translate(packet, headers, &quote, &original, ends);
         match target {
-            Target::Leg(leg) => self.leave(packet, headers, leg),
+            Target::Leg(leg) => {
+                self.identifications.renew(packet, headers);
+                self.leave(packet, headers, leg)
+            }
             Target::Divert(to) => Verdict::Divert(to),
         }
     }

@@ -90,6 +90,7 @@ impl Engine {
         let leg = flow.backend_leg;
         self.mtus.clamp_mss([flow.client_leg, leg], packet, &headers);
         rewrite_of(flow, Direction::Forward).apply(packet, &headers);
+        self.identifications.renew(packet, &headers);
         Some(self.leave(packet, &headers, leg))
     }
 

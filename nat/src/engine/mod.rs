@@ -12,7 +12,8 @@
 //! - the address is ours but nothing listens: echo is answered, TCP gets a RST, UDP an ICMP error;
 //! - it is a SYN to the SNAT pool: it is held until one of ours meets it, or refused (`source`);
 //! - the address is somebody else's: with several legs balun is a router and passes it on;
-//! - an ICMP error is translated to whom it concerns (`errors`).
+//! - an ICMP error is translated to whom it concerns (`errors`);
+//! - a fragment goes the way of the first of its datagram (`fragments`).
 //!
 //! Nothing is allocated for a packet of a known flow. Time comes in as an argument and random choices
 //! from the configuration's seed, so the same packets at the same times give the same bytes.
@@ -20,6 +21,7 @@
 mod admit;
 mod backends;
 mod errors;
+mod fragments;
 mod handshake;
 mod mtu;
 mod ours;
@@ -29,6 +31,7 @@ mod track;
 
 use std::collections::VecDeque;
 
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use netstack::wire::{Address, Family, Headers, Protocol, Transport};
 use netstack::{Instant, LegId, Packet};
@@ -37,6 +40,7 @@ use crate::clients::Clients;
 use crate::config::Refusal;
 use crate::flow::evict::Class;
 use crate::flow::{Direction, Flow, FlowId, FlowTable, Kind};
+use crate::fragment::{Fragments, Identifications};
 use crate::icmp::ErrorBudget;
 use crate::limits::{EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
 use crate::rewrite;
@@ -74,6 +78,8 @@ pub struct Engine {
     mtus: Mtus,
     own: OwnAddresses,
     policy: Policy,
+    fragments: Fragments,
+    identifications: Identifications,
     limits: Limits,
     timeouts: Timeouts,
     rng: Rng,
@@ -112,7 +118,7 @@ impl Engine {
         let silent_legs = silent.map(|(n, _)| LegId(n)).collect();
         let own = OwnAddresses::new(&config);
         let inside = Inside::new(&config);
-        let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(7));
+        let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(11));
         let policy = Policy::new(&config, seed(20));
         let snat = SnatPool::new(&config.snat, seed(3)).with_every_port_of(
             config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
@@ -123,7 +129,7 @@ impl Engine {
             services: Services::new(config.services, &config.snat.addresses, seed(2)),
             pools,
             snat,
-            clients: Clients::new(seed(6)),
+            clients: Clients::new(seed(8)),
             ports_per_client: config.snat.ports_per_client,
             refuse_with: config.snat.exhausted,
             unsolicited,
@@ -133,13 +139,15 @@ impl Engine {
             mtus: Mtus::new(&config.legs),
             own,
             policy,
+            fragments: Fragments::new(config.limits.fragments, seed(9)),
+            identifications: Identifications::new(seed(10)),
             limits: config.limits,
             timeouts: config.timeouts,
             rng: Rng::new(seed(4)),
-            errors: ErrorBudget::new(seed(6)),
+            errors: ErrorBudget::new(seed(12)),
             pending_syns: HashMap::with_capacity_and_hasher(
                 config.limits.half_open.min(PENDING_SYNS),
-                foldhash::fast::FixedState::with_seed(seed(5)),
+                FixedState::with_seed(seed(5)),
             ),
             backends_out: false,
             stats: Stats::default(),
@@ -192,7 +200,7 @@ impl Engine {
         self.stats.count(Verdict::Drop(reason));
     }
 
-    /// Forgets flows whose time ran out: a bounded number a call.
+    /// Forgets flows and fragments whose time ran out: a bounded number a call.
     pub fn handle_timeout(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.flows.expire(now, EXPIRE_BATCH, &mut expired);
@@ -202,6 +210,7 @@ impl Engine {
         }
         self.expired = expired;
         self.refuse_unsolicited(now);
+        self.fragments.expire(now, EXPIRE_BATCH, &mut self.stats);
     }
 
     /// Fills `packet` with the next one to send by `packet.leg` that is not the verdict on one handed
@@ -214,7 +223,12 @@ impl Engine {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.flows.next_deadline(), self.unsolicited.next_deadline()].into_iter().flatten().min()
+        let deadlines = [
+            self.flows.next_deadline(),
+            self.unsolicited.next_deadline(),
+            self.fragments.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What it has done so far.
@@ -225,6 +239,11 @@ impl Engine {
     /// The flow table, to list.
     pub const fn flows(&self) -> &FlowTable {
         &self.flows
+    }
+
+    /// The datagrams of which fragments are on their way.
+    pub const fn fragments(&self) -> &Fragments {
+        &self.fragments
     }
 
     /// The pools, in the order of their [`PoolId`]s.
@@ -253,6 +272,7 @@ impl Engine {
     /// If they do not: for tests and simulations, after each step.
     pub fn assert_consistent(&self) {
         self.flows.assert_consistent();
+        self.fragments.assert_consistent();
         self.assert_sources_consistent();
         self.assert_policy_consistent();
         let active: u32 =
@@ -299,8 +319,7 @@ impl Engine {
             Transport::Fragment if self.policy.bypasses(headers) => {
                 self.route(now, packet, headers)
             }
-            // Translation needs ports, which only the first fragment has.
-            Transport::Fragment => Verdict::Drop(DropReason::Fragment),
+            Transport::Fragment => self.fragment(now, packet, headers),
             Transport::IcmpError => self.translate_error(now, packet, headers),
             _ if self.own.contains(headers.dst) => Verdict::Drop(DropReason::ProtocolUnsupported),
             _ => self.route(now, packet, headers),

@@ -145,7 +145,12 @@ impl Engine {
     pub(super) fn cut(&mut self, packet: &mut Packet, headers: &Headers, mtu: usize) -> Verdict {
         let done = may_be_cut(packet)
             && match packet.offload.gso.map(|gso| gso.kind) {
-                Some(GsoKind::TcpV4) => lower_segmentation(packet, headers, mtu),
+                Some(GsoKind::TcpV4) => {
+                    let lowered = lower_segmentation(packet, headers, mtu);
+                    // More segments than were counted.
+                    self.identifications.renew(packet, headers);
+                    lowered
+                }
                 _ => self.cut_into_fragments(packet, mtu).is_some(),
             };
         if done { Verdict::Forward } else { Verdict::Drop(DropReason::PacketTooBig) }

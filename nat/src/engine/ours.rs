@@ -63,6 +63,7 @@ impl Engine {
         match headers.transport {
             Transport::Echo { request: true, .. } => {
                 icmp::echo_reply(packet, headers);
+                self.identifications.renew(packet, headers);
                 match self.leave(packet, headers, packet.leg) {
                     Verdict::Forward => Verdict::Reply,
                     other => other,

@@ -25,6 +25,12 @@ impl Inside {
         inside.extend(backends.map(|backend| Address::from(backend.address.ip())));
         Self(inside)
     }
+
+    /// True for a backend's address: what comes from there may be of a flow, though it is to no address
+    /// of ours (under DNAT it is to the client).
+    pub(super) fn contains(&self, address: Address) -> bool {
+        self.0.contains(&address)
+    }
 }
 
 /// The addresses of the SNAT pool that are no VIP.
@@ -55,7 +61,7 @@ impl Engine {
     /// the source too (hairpinning, RFC 4787 REQ-9): the client is a backend, or lies behind the same of
     /// several legs.
     pub(super) fn hairpins(&self, flow: &Flow, leg: LegId) -> bool {
-        (self.legs > 1 && flow.client_leg == leg) || self.inside.0.contains(&flow.client.address)
+        (self.legs > 1 && flow.client_leg == leg) || self.inside.contains(flow.client.address)
     }
 
     /// Takes a pool address and port for a flow. At the last resort it is that of a flow which is

@@ -80,6 +80,7 @@ impl Engine {
         }
         if kind != Kind::Diverted {
             rewrite_of(flow, direction).apply(packet, headers);
+            self.identifications.renew(packet, headers);
         }
         if flow.state != before {
             let closing = flow.state.is_closing();

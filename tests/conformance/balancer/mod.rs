@@ -1,7 +1,9 @@
 //! What else a balancer owes the network, beyond the NAT documents.
 
 mod checksum;
+mod fragments;
 mod icmp;
+mod identification;
 mod path_mtu;
 #[cfg(feature = "system")]
 mod proxy_protocol;
@@ -14,7 +16,9 @@ use tests::conformance::Case;
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
     checksum::CASES,
+    fragments::CASES,
     icmp::CASES,
+    identification::CASES,
     path_mtu::CASES,
     #[cfg(feature = "system")]
     proxy_protocol::CASES,

@@ -1,6 +1,7 @@
 //! UDP (BCP 127).
 
 mod section_10;
+mod section_11;
 mod section_4_1;
 mod section_4_2;
 mod section_4_3;
@@ -16,6 +17,7 @@ use tests::conformance::Case;
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
     section_10::CASES,
+    section_11::CASES,
     section_4_1::CASES,
     section_4_2::CASES,
     section_4_3::CASES,

@@ -1,5 +1,6 @@
 //! Updates to the three.
 
+mod section_10;
 mod section_11;
 mod section_12;
 mod section_3;
@@ -12,6 +13,7 @@ use tests::conformance::Case;
 
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
+    section_10::CASES,
     section_11::CASES,
     section_12::CASES,
     section_3::CASES,
