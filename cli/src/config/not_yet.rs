@@ -9,7 +9,6 @@ const NOT_YET: &[&str] = &[
     "leg.*.kind=veth",
     "leg.*.kind=pcap",
     "leg.*.impair",
-    "limits.fragments",
     "limits.memory",
     "pool.*.affinity.by=cookie",
     "pool.*.health",

@@ -83,6 +83,7 @@ impl Plan {
         engine.limits.flows = config.limits.flows.value as usize;
         engine.limits.half_open = config.limits.half_open.value as usize;
         engine.limits.flows_per_client = config.limits.flows_per_client.value;
+        engine.limits.fragments = config.limits.fragments.value as usize;
         Ok(Self { engine, legs: config.legs.iter().map(device).collect(), applications })
     }
 }

@@ -155,8 +155,8 @@ pub struct Limits {
     pub flows_per_client: Spanned<u32>,
     /// Of these, TCP flows whose handshake is not complete; default 16,384.
     pub half_open: Spanned<u32>,
-    /// Packets of which some fragments are held.
-    pub fragments: Option<Spanned<u32>>,
+    /// Datagrams of which some fragments have come and others have not; default 1,024.
+    pub fragments: Spanned<u32>,
     /// Bytes.
     pub memory: Option<Spanned<u64>>,
 }
@@ -167,7 +167,7 @@ impl Default for Limits {
             flows: Spanned::default_of(1_048_576),
             flows_per_client: Spanned::default_of(65_536),
             half_open: Spanned::default_of(16_384),
-            fragments: None,
+            fragments: Spanned::default_of(1_024),
             memory: None,
         }
     }

@@ -228,7 +228,7 @@ fn limits(r: &mut Reader, item: &Item<'_>) -> Option<Limits> {
         flows: count(r, "flows").unwrap_or(defaults.flows),
         flows_per_client: count(r, "flows-per-client").unwrap_or(defaults.flows_per_client),
         half_open: count(r, "half-open").unwrap_or(defaults.half_open),
-        fragments: count(r, "fragments"),
+        fragments: count(r, "fragments").unwrap_or(defaults.fragments),
         memory: table.take(r, "memory").and_then(|item| item.parse(r, value::size)),
     };
     table.finish(r);
