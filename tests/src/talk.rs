@@ -6,7 +6,7 @@ use nat::{Config, Mode, Nat, Verdict};
 use netstack::wire::{Family, text};
 use netstack::{LegId, Packet};
 
-use crate::bed::{Bed, config, service};
+use crate::bed::{Bed, config, service, with_identification_of};
 
 /// What a flow is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +187,9 @@ impl Talk {
     #[track_caller]
     pub fn passes(&mut self, leg: u16, error: &str, to: u16, expected: &str) {
         let mut packet = packet(leg, error);
+        let came = packet.clone();
         let verdict = self.bed.engine.handle_packet(self.bed.now, &mut packet);
+        let packet = with_identification_of(packet, &came);
         assert_eq!(verdict, Verdict::Forward, "{error}");
         assert_eq!(packet.leg, LegId(to), "{error}");
         let expected = self::packet(to, expected);
