@@ -131,8 +131,10 @@ pub enum Refusal {
 pub struct Timeouts {
     /// Established TCP (RFC 5382 REQ-5: at least 2 h 4 min).
     pub tcp_established: Duration,
-    /// Half-open and closing TCP (RFC 5382 REQ-5: at least 4 min).
-    pub tcp_transitory: Duration,
+    /// TCP whose handshake is not complete (RFC 7857 section 2.1, RFC 5382 REQ-5: at least 4 min).
+    pub tcp_half_open: Duration,
+    /// TCP that both sides have closed or one has reset (RFC 7857 sections 2.1 and 2.2: at least 4 min).
+    pub tcp_closing: Duration,
     /// UDP (RFC 4787 REQ-5: at least 2 min, 5 min recommended).
     pub udp: Duration,
     /// ICMP echo (RFC 5508 REQ-2: at least 60 s).
@@ -143,7 +145,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             tcp_established: Duration::from_mins(124),
-            tcp_transitory: Duration::from_mins(4),
+            tcp_half_open: Duration::from_mins(4),
+            tcp_closing: Duration::from_mins(4),
             udp: Duration::from_mins(5),
             icmp: Duration::from_mins(1),
         }
@@ -172,6 +175,8 @@ pub enum ConfigError {
     NoSource(String),
     /// This NAT service has a backend of the other address family.
     FamilyMismatch(String),
+    /// This service picks connections up, which only DNAT can.
+    PickupMode(String),
     /// The port range is empty.
     NoPorts,
 }
@@ -197,6 +202,9 @@ impl fmt::Display for ConfigError {
             }
             Self::FamilyMismatch(service) => {
                 write!(f, "service `{service}` has a backend of the other address family")
+            }
+            Self::PickupMode(service) => {
+                write!(f, "service `{service}` picks connections up, which takes DNAT")
             }
             Self::NoPorts => write!(f, "the SNAT port range is empty"),
         }
@@ -274,6 +282,9 @@ impl Config {
         }
         if let Some(prefix) = contradiction(&service.allow, &service.deny) {
             return Err(ConfigError::AllowedAndDenied(name(), prefix));
+        }
+        if service.pickup && service.mode != Mode::Nat(Nat::Dnat) {
+            return Err(ConfigError::PickupMode(name()));
         }
         let Mode::Nat(nat) = service.mode else { return Ok(()) };
         let family = first.prefix.family();

@@ -63,6 +63,9 @@ pub struct ServiceConfig {
     pub max_flows: Option<u32>,
     /// What a client hears that the lists or limits refuse.
     pub refuse: Refuse,
+    /// A TCP segment of no flow, from the client or a backend, makes one, so that connections outlive
+    /// this process. For [`Nat::Dnat`] and a scheduler that goes by the client.
+    pub pickup: bool,
 }
 
 impl ServiceConfig {
@@ -79,7 +82,15 @@ impl ServiceConfig {
             rate: None,
             max_flows: None,
             refuse: Refuse::default(),
+            pickup: false,
         }
+    }
+
+    /// What it listens on, if that is one port of one address.
+    pub fn only(&self) -> Option<(Address, u16)> {
+        let [listen] = self.listens[..] else { return None };
+        let ports = listen.ports;
+        listen.host().filter(|_| ports.first == ports.last).map(|host| (host, ports.first))
     }
 
     /// The single addresses that it listens on.

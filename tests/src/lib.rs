@@ -9,6 +9,7 @@ pub mod bench;
 pub mod builder;
 pub mod choices;
 pub mod conformance;
+pub mod conversation;
 pub mod fuzz;
 #[cfg(feature = "system")]
 pub mod http;

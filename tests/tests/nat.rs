@@ -477,7 +477,7 @@ fn a_syn_reuses_the_tuple_of_a_closed_connection_and_of_no_other() {
         canonical("tcp 10.1.0.5:4000 > 10.2.0.11:8080 S seq=900 ttl=63"),
         "its backend decides"
     );
-    bed.send(1, "tcp 10.2.0.11:8080 > 10.1.0.5:4000 R");
+    bed.send(1, "tcp 10.2.0.11:8080 > 10.1.0.5:4000 R seq=1");
     let seen = bed.send(0, "tcp 10.1.0.5:4000 > 10.99.0.1:81 S seq=900");
     assert_eq!(
         seen.line,

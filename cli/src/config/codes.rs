@@ -93,6 +93,7 @@ codes! {
     SharedNetwork = "E0316": "clients and DNAT backends may have the same numbers",
     SmallPool = "E0317": "the SNAT pool is too small for the limit",
     EveryPort = "E0318": "a backend has no port of its own",
+    PickupFit = "E0319": "connections cannot be picked up here",
     Bypassed = "E0320": "a service listens on an address that is never translated",
     AllowedAndDenied = "E0321": "a service allows and denies the same clients",
     MissingFile = "E0401": "a file cannot be read",

@@ -75,7 +75,8 @@ impl Plan {
         }
         engine.timeouts = nat::Timeouts {
             tcp_established: config.timeouts.tcp_established.value,
-            tcp_transitory: config.timeouts.tcp_transitory.value,
+            tcp_half_open: config.timeouts.tcp_half_open.value,
+            tcp_closing: config.timeouts.tcp_closing.value,
             udp: config.timeouts.udp.value,
             icmp: config.timeouts.icmp.value,
         };
@@ -200,6 +201,7 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         rate: access.rate.map(rate),
         max_flows: access.max_flows,
         refuse: access.refuse,
+        pickup: service.picks_up(),
         ..nat::ServiceConfig::new(first.value, mode, nat::PoolId(pool as u16))
     })
 }

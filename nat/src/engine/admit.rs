@@ -3,9 +3,11 @@
 use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
+use super::pickup::shows_life;
 use super::track::rewrite_of;
 use super::{Engine, mtu};
 use crate::config::Refusal;
+use crate::flow::tcp::Segment;
 use crate::flow::{Direction, Flow, Kind, TransportAddr};
 use crate::icmp::{self, IcmpError};
 use crate::limits::SYN_ATTEMPTS;
@@ -34,12 +36,14 @@ impl Engine {
         tuple: Tuple,
     ) -> Option<Verdict> {
         let (service, config) = self.services.lookup(tuple.protocol, tuple.dst, tuple.dst_port)?;
-        let (pool, mode) = (config.pool, config.mode);
+        let (pool, mode, pickup) = (config.pool, config.mode, config.pickup);
         if !self.policy.allows(service, tuple.src) {
             return Some(self.forbid(now, packet, headers, service, DropReason::Denied));
         }
         match headers.transport {
-            Transport::Tcp { flags, .. } if !flags.is_initial_syn() => {
+            Transport::Tcp { flags, .. }
+                if !(flags.is_initial_syn() || pickup && shows_life(flags)) =>
+            {
                 return Some(self.answer(now, packet, headers));
             }
             Transport::Echo { request: false, .. } => {
@@ -57,7 +61,7 @@ impl Engine {
             return Some(self.refuse(now, packet, headers, DropReason::FlowTableFull));
         }
         let result = match mode {
-            Mode::Divert => self.admit_diverted(now, packet, tuple, service),
+            Mode::Divert => self.admit_diverted(now, packet, headers, tuple, service),
             Mode::Nat(nat) => {
                 let admission = Admission { tuple, service, pool, nat };
                 self.admit_nat(now, packet, headers, admission)
@@ -70,11 +74,12 @@ impl Engine {
         &mut self,
         now: Instant,
         packet: &Packet,
+        headers: &Headers,
         tuple: Tuple,
         service: ServiceId,
     ) -> Result<Verdict, DropReason> {
         let (client, vip) = ends(&tuple);
-        let mut flow = self.new_flow(now, Kind::Diverted, tuple, packet);
+        let mut flow = self.new_flow(now, Kind::Diverted, tuple, packet, headers);
         flow.client_leg = self.leg_to(tuple.src, packet.leg);
         flow.assignment.service = Some(service);
         flow.set_backend(client, vip, packet.leg);
@@ -93,7 +98,7 @@ impl Engine {
         admission: Admission,
     ) -> Result<Verdict, DropReason> {
         let Admission { tuple, service, pool, nat } = admission;
-        let (flow, chosen) = self.assigned(now, packet, admission)?;
+        let (flow, chosen) = self.assigned(now, packet, headers, admission)?;
         let (client, leg) = (flow.client.address, flow.backend_leg);
         if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
             && !mtu::may_be_cut(packet)
@@ -134,6 +139,7 @@ impl Engine {
         &mut self,
         now: Instant,
         packet: &Packet,
+        headers: &Headers,
         admission: Admission,
     ) -> Result<(Flow, BackendId), DropReason> {
         let Admission { tuple, service, pool, nat } = admission;
@@ -146,7 +152,7 @@ impl Engine {
                 Err(_) if !tried.is_empty() => return Err(DropReason::NoPort),
                 chosen => chosen?,
             };
-            let mut flow = self.new_flow(now, Kind::Nat, tuple, packet);
+            let mut flow = self.new_flow(now, Kind::Nat, tuple, packet, headers);
             flow.client_leg = self.leg_to(tuple.src, packet.leg);
             flow.assignment.service = Some(service);
             self.assign(now, &mut flow, nat, pool, chosen)?;
@@ -198,7 +204,7 @@ impl Engine {
         if !self.make_room(now, tuple.protocol) {
             return Err(DropReason::FlowTableFull);
         }
-        let mut flow = self.new_flow(now, Kind::Upstream, tuple, packet);
+        let mut flow = self.new_flow(now, Kind::Upstream, tuple, packet, headers);
         let source = self.map_source(now, &flow, fallback, backend)?;
         flow.set_backend(source, backend, leg);
         let rewrite = rewrite_of(&flow, Direction::Forward);
@@ -249,8 +255,18 @@ impl Engine {
     }
 
     /// A flow with its first packet counted, and nothing translated yet.
-    fn new_flow(&self, now: Instant, kind: Kind, tuple: Tuple, packet: &Packet) -> Flow {
+    fn new_flow(
+        &self,
+        now: Instant,
+        kind: Kind,
+        tuple: Tuple,
+        packet: &Packet,
+        headers: &Headers,
+    ) -> Flow {
         let mut flow = Flow::new(now, kind, &tuple, packet.leg, packet.len() as u64);
+        if let Some(segment) = Segment::of(packet, headers) {
+            flow.begin(Direction::Forward, &segment);
+        }
         flow.expires = now + flow.idle_timeout(&self.timeouts);
         flow
     }

@@ -42,9 +42,9 @@ impl Engine {
         let Some(flow) = self.flows.get(id) else { return };
         let Some((pool, backend)) = flow.assignment.backend else { return };
         let pool = &mut self.pools[usize::from(pool.0)];
-        match (is_open(before), is_open(flow.state)) {
-            (true, false) => pool.flow_closed(backend),
-            (false, true) => pool.flow_revived(backend),
+        match (before.is_closing(), flow.state.is_closing()) {
+            (false, true) => pool.flow_closed(backend),
+            (true, false) => pool.flow_revived(backend),
             _ => {}
         }
         let answered = before == State::Datagram(false);
@@ -53,9 +53,4 @@ impl Engine {
             pool.observe(now, backend, now - flow.created);
         }
     }
-}
-
-/// True if a flow of this state counts as one that its backend has.
-pub(super) const fn is_open(state: State) -> bool {
-    !matches!(state, State::Tcp(state) if state.is_reusable())
 }

@@ -54,7 +54,7 @@ impl Engine {
         nat: Nat,
         chosen: BackendId,
     ) -> Option<PendingSyn> {
-        let worth_it = matches!(headers.transport, Transport::Tcp { .. })
+        let worth_it = matches!(headers.transport, Transport::Tcp { flags, .. } if flags.is_initial_syn())
             && self.pools[usize::from(pool.0)].backends().len() > 1
             && packet.len() <= PENDING_SYN_LEN
             && self.pending_syns.len() < PENDING_SYNS;

@@ -9,6 +9,7 @@
 //! - its source or destination bypasses translation: it is passed on as it is (`policy`);
 //! - a service listens there: if its policy allows, a backend is chosen, a source mapped, a flow made
 //!   (`admit`);
+//! - it is from a backend, in a connection older than this process: a flow may be made (`pickup`);
 //! - the address is ours but nothing listens: echo is answered, TCP gets a RST, UDP an ICMP error;
 //! - it is a SYN to the SNAT pool: it is held until one of ours meets it, or refused (`source`);
 //! - the address is somebody else's: with several legs balun is a router and passes it on;
@@ -25,7 +26,9 @@ mod fragments;
 mod handshake;
 mod mtu;
 mod ours;
+mod pickup;
 mod policy;
+mod reopen;
 mod source;
 mod track;
 
@@ -53,11 +56,12 @@ use crate::unsolicited::Unsolicited;
 use crate::verdict::DivertTo;
 use crate::{Config, ConfigError, DropReason, Limits, Pool, PoolConfig, Prefix, Timeouts, Verdict};
 
-use backends::is_open;
 use handshake::PendingSyns;
 use mtu::Mtus;
 use ours::OwnAddresses;
+use pickup::Pickups;
 use policy::Policy;
+use reopen::Reopenings;
 use source::Inside;
 
 /// The packet path (see the module's theory of operation).
@@ -85,6 +89,8 @@ pub struct Engine {
     rng: Rng,
     errors: ErrorBudget,
     pending_syns: PendingSyns,
+    reopenings: Reopenings,
+    pickups: Pickups,
     /// True while a backend is down or in maintenance.
     backends_out: bool,
     stats: Stats,
@@ -123,6 +129,7 @@ impl Engine {
         let snat = SnatPool::new(&config.snat, seed(3)).with_every_port_of(
             config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
         );
+        let pickups = Pickups::new(&config.services, &config.pools, seed(13));
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
             flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
@@ -149,6 +156,8 @@ impl Engine {
                 config.limits.half_open.min(PENDING_SYNS),
                 FixedState::with_seed(seed(5)),
             ),
+            reopenings: Reopenings::new(seed(14)),
+            pickups,
             backends_out: false,
             stats: Stats::default(),
             legs: legs.len(),
@@ -280,7 +289,7 @@ impl Engine {
         let assigned = self
             .flows
             .iter()
-            .filter(|(_, flow)| flow.assignment.backend.is_some() && is_open(flow.state))
+            .filter(|(_, flow)| flow.assignment.backend.is_some() && !flow.state.is_closing())
             .count();
         assert_eq!(active as usize, assigned, "backends' active flows and assignments");
     }
@@ -307,6 +316,9 @@ impl Engine {
         }
         if self.own.contains(headers.dst) {
             return self.answer(now, packet, headers);
+        }
+        if let Some(verdict) = self.pick_up_answer(now, packet, headers, &tuple) {
+            return verdict;
         }
         self.route(now, packet, headers)
     }
@@ -368,13 +380,14 @@ impl Engine {
     fn forget_as(&mut self, now: Instant, id: FlowId, left: Left) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.pending_syns.remove(&id);
+        self.reopenings.forget(id);
         self.policy.flow_closed(flow.assignment.service, flow.client.address);
         self.unmap_source(now, &flow, left);
         if flow.kind != Kind::Upstream && !flow.state.is_closing() {
             self.clients.closed(flow.client.address);
         }
         if let Some((pool, backend)) = flow.assignment.backend
-            && is_open(flow.state)
+            && !flow.state.is_closing()
         {
             self.pools[usize::from(pool.0)].flow_closed(backend);
         }

@@ -1,18 +1,19 @@
 //! Packets of known flows.
 
-use netstack::wire::{Headers, Transport};
+use netstack::wire::{Headers, TcpFlags, Transport};
 use netstack::{Instant, Packet};
 
+use super::reopen::Reopenings;
 use super::{Engine, Origin, Target, destination, mtu};
-use crate::flow::tcp::{Event, TcpState};
+use crate::flow::tcp::{Event, Segment, TcpState};
 use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::rewrite::{self, Rewrite};
 use crate::{DropReason, Verdict};
 
 impl Engine {
-    /// True if this packet is to make a flow anew: a SYN on the tuple of a connection that both sides
-    /// have closed (RFC 9293 section 3.6.1 lets it reuse a tuple in TIME-WAIT), or a datagram whose
-    /// backend was taken out.
+    /// True if this packet is to make a flow anew: a SYN on the tuple of a connection that is over (RFC
+    /// 9293 section 3.6.1 and RFC 6191 let it reuse a tuple in TIME-WAIT), or a datagram whose backend
+    /// was taken out.
     pub(super) fn replaces(&self, id: FlowId, direction: Direction, headers: &Headers) -> bool {
         let Transport::Tcp { flags, .. } = headers.transport else {
             return self.backends_out
@@ -21,10 +22,7 @@ impl Engine {
         };
         flags.is_initial_syn()
             && direction == Direction::Forward
-            && self
-                .flows
-                .get(id)
-                .is_some_and(|flow| matches!(flow.state, State::Tcp(state) if state.is_reusable()))
+            && self.flows.get(id).is_some_and(Flow::is_over)
     }
 
     /// Rewrites a packet of a known flow and follows its state.
@@ -37,17 +35,14 @@ impl Engine {
         direction: Direction,
         origin: Origin,
     ) -> Verdict {
-        let event = match headers.transport {
-            Transport::Tcp { flags, .. } => Some(Event::of(flags)),
-            _ => None,
-        };
-        match (direction, event) {
-            (Direction::Reverse, Some(event)) => {
-                if let Some(verdict) = self.handshake(now, id, event, packet) {
+        let segment = Segment::of(packet, headers);
+        match (direction, &segment) {
+            (Direction::Reverse, Some(segment)) => {
+                if let Some(verdict) = self.handshake(now, id, segment, packet) {
                     return verdict;
                 }
             }
-            (Direction::Forward, Some(Event::Syn)) => self.syn_again(now, id, packet, headers),
+            (_, Some(segment)) if segment.is_syn() => self.syn_again(now, id, packet, headers),
             _ => {}
         }
         let Some(flow) = self.flows.touch(id) else { return Verdict::Drop(DropReason::NoFlow) };
@@ -70,12 +65,22 @@ impl Engine {
             return self.reject_ttl(now, packet, headers);
         }
         let before = flow.state;
-        flow.state = next_state(before, direction, event);
+        match (before, &segment) {
+            (State::Tcp(state), Some(segment)) => {
+                let from_backend = origin == Origin::Local || packet.leg == flow.backend_leg;
+                let reopenings = &mut self.reopenings;
+                advance(flow, id, state, direction, segment, reopenings, from_backend);
+            }
+            (State::Datagram(_), _) if direction == Direction::Reverse => {
+                flow.state = State::Datagram(true);
+            }
+            _ => {}
+        }
         flow.expires = now + flow.idle_timeout(&self.timeouts);
         let counters = flow.counters_mut(direction);
         counters.packets += 1;
         counters.bytes += packet.len() as u64;
-        if passes && event == Some(Event::Syn) {
+        if passes && segment.is_some_and(|segment| segment.has(TcpFlags::SYN)) {
             self.mtus.clamp_mss([flow.client_leg, flow.backend_leg], packet, headers);
         }
         if kind != Kind::Diverted {
@@ -108,18 +113,41 @@ impl Engine {
         &mut self,
         now: Instant,
         id: FlowId,
-        event: Event,
+        segment: &Segment,
         packet: &mut Packet,
     ) -> Option<Verdict> {
-        if self.flows.get(id)?.state != State::Tcp(TcpState::SynSent) {
+        let flow = self.flows.get(id)?;
+        if flow.state != State::Tcp(TcpState::SynSent) {
             return None;
         }
-        match event {
-            Event::Rst => return self.backend_refused(now, id, packet),
-            Event::Syn => self.backend_accepted(now, id),
-            Event::Fin | Event::Segment => {}
+        let counts = flow.windows.judge(TcpState::SynSent, Direction::Reverse, segment);
+        match counts.or_else(|| self.reopenings.answer(id, segment)) {
+            Some(Event::Rst) => return self.backend_refused(now, id, packet),
+            Some(Event::Syn | Event::SynAck) => self.backend_accepted(now, id),
+            _ => {}
         }
         None
+    }
+}
+
+/// Takes a TCP segment into account, if it counts.
+#[inline]
+fn advance(
+    flow: &mut Flow,
+    id: FlowId,
+    state: TcpState,
+    direction: Direction,
+    segment: &Segment,
+    reopenings: &mut Reopenings,
+    from_backend: bool,
+) {
+    let mut event = flow.windows.judge(state, direction, segment);
+    if event.is_none() && segment.has(Reopenings::RARE) {
+        event = reopenings.judge(id, flow, direction, segment, from_backend);
+    }
+    if let Some(event) = event {
+        flow.windows.learn(direction, event, segment);
+        flow.state = State::Tcp(state.next(direction, event));
     }
 }
 
@@ -130,12 +158,4 @@ pub(super) fn rewrite_of(flow: &Flow, direction: Direction) -> Rewrite {
         Direction::Reverse => (flow.address_delta.inverse(), flow.port_delta.inverse()),
     };
     Rewrite { to: flow.rewritten(direction), addresses, ports }
-}
-
-const fn next_state(state: State, direction: Direction, event: Option<Event>) -> State {
-    match (state, event) {
-        (State::Tcp(tcp), Some(event)) => State::Tcp(tcp.next(direction, event)),
-        (State::Datagram(_), _) if matches!(direction, Direction::Reverse) => State::Datagram(true),
-        (state, _) => state,
-    }
 }

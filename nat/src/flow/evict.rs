@@ -4,6 +4,8 @@
 //! flows' own entries by index, so that joining and leaving cost nothing but four writes and hold no
 //! memory of their own. An established flow stands in none: it never gives way.
 
+use std::num::NonZeroU32;
+
 /// Why a flow may give way, in the order in which they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -24,8 +26,22 @@ impl Class {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Link {
     class: Option<Class>,
-    older: Option<u32>,
-    newer: Option<u32>,
+    older: Option<Place>,
+    newer: Option<Place>,
+}
+
+/// A flow's index, in a form that leaves a value for "none": one more than it is.
+#[derive(Clone, Copy, Debug)]
+struct Place(NonZeroU32);
+
+impl Place {
+    const fn of(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    const fn index(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 impl Link {
@@ -69,10 +85,10 @@ impl Lists {
         let older = ends.newest.replace(index);
         ends.len += 1;
         match older {
-            Some(older) => links.link(older).newer = Some(index),
+            Some(older) => links.link(older).newer = Some(Place::of(index)),
             None => ends.oldest = Some(index),
         }
-        *links.link(index) = Link { class: Some(class), older, newer: None };
+        *links.link(index) = Link { class: Some(class), older: older.map(Place::of), newer: None };
     }
 
     fn leave(&mut self, links: &mut impl Links, index: u32) {
@@ -81,12 +97,12 @@ impl Lists {
         let ends = &mut self.ends[class as usize];
         ends.len -= 1;
         match older {
-            Some(older) => links.link(older).newer = newer,
-            None => ends.oldest = newer,
+            Some(older) => links.link(older.index()).newer = newer,
+            None => ends.oldest = newer.map(Place::index),
         }
         match newer {
-            Some(newer) => links.link(newer).older = older,
-            None => ends.newest = older,
+            Some(newer) => links.link(newer.index()).older = older,
+            None => ends.newest = older.map(Place::index),
         }
     }
 }

@@ -30,7 +30,7 @@ use netstack::{Instant, LegId};
 
 use crate::{BackendId, PoolId, ServiceId, Timeouts};
 use evict::{Class, Link};
-use tcp::TcpState;
+use tcp::{Event, Segment, TcpState, Timer, Windows};
 
 pub use table::{FlowId, FlowTable};
 
@@ -112,7 +112,7 @@ pub struct Counters {
 /// One tracked connection.
 ///
 /// The order of the fields is that of their use: a packet of a known flow reads and writes the first
-/// 128 bytes, two cache lines, and nothing else.
+/// 128 bytes, two cache lines, and in TCP the 24 bytes behind them, and nothing else.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Flow {
@@ -148,18 +148,20 @@ pub struct Flow {
     /// Traffic to the client.
     pub reverse: Counters,
 
-    /// Service and backend by number.
-    pub assignment: Assignment,
+    /// What both ends of a TCP connection have said about sequence numbers.
+    pub windows: Windows,
     /// When it was made.
     pub created: Instant,
     /// When the wheel's entry for this flow comes up: no later than its deadline.
     timer: Instant,
     /// Its place among those that give way.
     link: Link,
+    /// Service and backend by number.
+    pub assignment: Assignment,
 }
 
-const _: () = assert!(std::mem::offset_of!(Flow, assignment) == 128, "two cache lines are hot");
-const _: () = assert!(size_of::<Flow>() == 192, "and one is cold");
+const _: () = assert!(std::mem::offset_of!(Flow, windows) == 128, "two cache lines are hot");
+const _: () = assert!(size_of::<Flow>() == 192, "and a third, of which TCP uses the beginning");
 
 impl Flow {
     /// A flow from `client` to `vip` whose packets came in by `leg`: not translated yet, its first
@@ -186,10 +188,38 @@ impl Flow {
             expires: now,
             forward: Counters { packets: 1, bytes },
             reverse: Counters::default(),
-            assignment: Assignment { service: None, backend: None },
+            windows: Windows::default(),
             created: now,
             timer: now,
             link: Link::default(),
+            assignment: Assignment { service: None, backend: None },
+        }
+    }
+
+    /// Takes note of a TCP flow's first segment: a SYN, or one of a connection that is older than its
+    /// flow.
+    pub fn begin(&mut self, direction: Direction, segment: &Segment) {
+        if segment.flags.is_initial_syn() {
+            self.windows = Windows::opened_by(segment);
+        } else {
+            self.windows = Windows::picked_up(direction, segment);
+            self.state = State::Tcp(match direction {
+                Direction::Forward => TcpState::PickedUp,
+                Direction::Reverse => {
+                    TcpState::Established.next(direction, Event::of(segment.flags))
+                }
+            });
+        }
+    }
+
+    /// True for a TCP flow whose connection is over, so that a SYN of the client opens a new one: it was
+    /// reset, or both sides have closed it and heard each other out. Until then one of them may still
+    /// have to send something again, which a forged SYN, or a late one, must not cut off.
+    pub fn is_over(&self) -> bool {
+        match self.state {
+            State::Tcp(TcpState::Reset) => true,
+            State::Tcp(TcpState::Closing) => self.windows.are_settled(),
+            _ => false,
         }
     }
 
@@ -248,18 +278,20 @@ impl Flow {
     /// The list that it waits in to give way to others; none if it never does.
     pub fn class(&self) -> Option<Class> {
         match self.state {
-            State::Tcp(TcpState::SynSent | TcpState::SynReceived) => Some(Class::HalfOpen),
-            State::Tcp(TcpState::Closing | TcpState::Reset) => Some(Class::Closing),
+            State::Tcp(state) => match state.timer() {
+                Timer::HalfOpen => Some(Class::HalfOpen),
+                Timer::Established => None,
+                Timer::Closing => Some(Class::Closing),
+            },
             State::Datagram(false) => Some(Class::Unreplied),
-            _ => None,
+            State::Datagram(true) => None,
         }
     }
 
     /// The idle time that its state allows.
     pub fn idle_timeout(&self, timeouts: &Timeouts) -> std::time::Duration {
         match (self.state, self.protocol) {
-            (State::Tcp(state), _) if state.is_transitory() => timeouts.tcp_transitory,
-            (State::Tcp(_), _) => timeouts.tcp_established,
+            (State::Tcp(state), _) => state.timer().duration(timeouts),
             (_, Protocol::Icmp) => timeouts.icmp,
             _ => timeouts.udp,
         }

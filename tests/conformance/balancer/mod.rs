@@ -1,5 +1,6 @@
 //! What else a balancer owes the network, beyond the NAT documents.
 
+mod blind_packets;
 mod checksum;
 mod fragments;
 mod icmp;
@@ -10,11 +11,13 @@ mod proxy_protocol;
 mod refusal;
 mod source_ports;
 mod stability;
+mod tcp_windows;
 
 use tests::conformance::Case;
 
 /// The requirements that its sections show.
 pub(crate) const CASES: &[&[Case]] = &[
+    blind_packets::CASES,
     checksum::CASES,
     fragments::CASES,
     icmp::CASES,
@@ -25,4 +28,5 @@ pub(crate) const CASES: &[&[Case]] = &[
     refusal::CASES,
     source_ports::CASES,
     stability::CASES,
+    tcp_windows::CASES,
 ];

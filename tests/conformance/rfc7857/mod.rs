@@ -3,6 +3,9 @@
 mod section_10;
 mod section_11;
 mod section_12;
+mod section_2;
+mod section_2_1;
+mod section_2_2;
 mod section_3;
 mod section_4;
 mod section_5;
@@ -16,6 +19,9 @@ pub(crate) const CASES: &[&[Case]] = &[
     section_10::CASES,
     section_11::CASES,
     section_12::CASES,
+    section_2::CASES,
+    section_2_1::CASES,
+    section_2_2::CASES,
     section_3::CASES,
     section_4::CASES,
     section_5::CASES,

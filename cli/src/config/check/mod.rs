@@ -6,6 +6,7 @@ mod file;
 mod leg;
 mod name;
 mod nat;
+mod pickup;
 
 use std::path::Path;
 
@@ -32,6 +33,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     name::check(config, &mut found);
     address::check(config, &mut found);
     nat::check(config, &mut found);
+    pickup::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);
@@ -44,6 +46,8 @@ fn timeouts(timeouts: &Timeouts, found: &mut Vec<Diagnostic>) {
     for (timeout, least, text, rfc) in [
         (&timeouts.tcp_established, 7_440, "2h4m", "RFC 5382 REQ-5"),
         (&timeouts.tcp_transitory, 240, "4m", "RFC 5382 REQ-5"),
+        (&timeouts.tcp_half_open, 240, "4m", "RFC 7857 section 2.1"),
+        (&timeouts.tcp_closing, 240, "4m", "RFC 7857 section 2.1"),
         (&timeouts.udp, 120, "2m", "RFC 4787 REQ-5"),
         (&timeouts.icmp, 60, "60s", "RFC 5508 REQ-2"),
     ] {

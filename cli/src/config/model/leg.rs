@@ -129,6 +129,10 @@ pub struct Timeouts {
     pub tcp_established: Spanned<Duration>,
     /// Half-open and closing TCP; default 4 min (RFC 5382 REQ-5).
     pub tcp_transitory: Spanned<Duration>,
+    /// TCP whose handshake is not complete; default as `tcp-transitory`.
+    pub tcp_half_open: Spanned<Duration>,
+    /// TCP that both sides have closed or one has reset; default as `tcp-transitory`.
+    pub tcp_closing: Spanned<Duration>,
     /// UDP; default 5 min (RFC 4787 REQ-5).
     pub udp: Spanned<Duration>,
     /// ICMP echo; default 60 s (RFC 5508 REQ-2).
@@ -140,6 +144,8 @@ impl Default for Timeouts {
         Self {
             tcp_established: Spanned::default_of(Duration::from_mins(124)),
             tcp_transitory: Spanned::default_of(Duration::from_mins(4)),
+            tcp_half_open: Spanned::default_of(Duration::from_mins(4)),
+            tcp_closing: Spanned::default_of(Duration::from_mins(4)),
             udp: Spanned::default_of(Duration::from_mins(5)),
             icmp: Spanned::default_of(Duration::from_mins(1)),
         }

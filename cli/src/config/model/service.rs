@@ -17,6 +17,8 @@ pub struct Service {
     pub mode: Spanned<Mode>,
     /// In mode `nat`, what is rewritten; default full.
     pub nat: Nat,
+    /// In mode `nat`, whether connections older than the process are picked up; default not.
+    pub pickup: Option<Spanned<bool>>,
     /// Where flows and requests go that nothing else claims.
     pub pool: Option<Spanned<String>>,
     /// In mode `tcp`, pools by the server name that a client asks for.
@@ -35,6 +37,13 @@ pub struct Service {
     pub routes: Vec<Route>,
     /// Who may use it, and how much of it.
     pub access: Access,
+}
+
+impl Service {
+    /// True if connections older than the process are picked up.
+    pub fn picks_up(&self) -> bool {
+        self.pickup.as_ref().is_some_and(|pickup| pickup.value)
+    }
 }
 
 /// What happens to a client's flow.

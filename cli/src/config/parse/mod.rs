@@ -208,12 +208,19 @@ fn timeouts(r: &mut Reader, item: &Item<'_>) -> Option<Timeouts> {
     for (key, timeout) in [
         ("tcp-established", &mut timeouts.tcp_established),
         ("tcp-transitory", &mut timeouts.tcp_transitory),
+        ("tcp-half-open", &mut timeouts.tcp_half_open),
+        ("tcp-closing", &mut timeouts.tcp_closing),
         ("udp", &mut timeouts.udp),
         ("icmp", &mut timeouts.icmp),
     ] {
         let written = table.take(r, key).and_then(|item| item.parse(r, value::some_duration));
         if let Some(written) = written {
             *timeout = written;
+        }
+    }
+    for part in [&mut timeouts.tcp_half_open, &mut timeouts.tcp_closing] {
+        if !part.is_written() {
+            *part = Spanned::default_of(timeouts.tcp_transitory.value);
         }
     }
     table.finish(r);

@@ -26,8 +26,9 @@ const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 8] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 9] = [
     ("nat", &[Mode::Nat]),
+    ("pickup", &[Mode::Nat]),
     ("upstream", &[Mode::Http, Mode::Tcp]),
     ("sni", &[Mode::Tcp]),
     ("proxy-protocol", &[Mode::Tcp]),
@@ -52,6 +53,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         keys_fit_mode(r, &table, mode);
     }
     let nat = table.take(r, "nat").and_then(|item| item.choice(r, "a kind of NAT", &NATS));
+    let pickup = table.take(r, "pickup").and_then(|item| item.boolean(r));
     let pool = table.take(r, "pool").and_then(|item| item.words(r));
     let sni = table.take(r, "sni").and_then(|item| sni(r, &item));
     let proxy_protocol = table.take(r, "proxy-protocol");
@@ -73,6 +75,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         listens: listens.filter(|listens| !listens.is_empty())?,
         mode: mode?,
         nat: nat.map(|nat| nat.value).unwrap_or_default(),
+        pickup,
         pool,
         sni: sni.unwrap_or_default(),
         proxy_protocol: proxy_protocol.map(|version| version.value),

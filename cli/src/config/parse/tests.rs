@@ -37,6 +37,15 @@ impl Random {
 }
 
 #[test]
+fn opening_and_closing_follow_the_transitory_timeout_unless_written() {
+    let (config, _) =
+        parse("version = 1\n[timeouts]\ntcp-transitory = \"9m\"\ntcp-closing = \"5m\"");
+    let timeouts = config.unwrap().timeouts;
+    assert_eq!((timeouts.tcp_half_open.as_secs(), timeouts.tcp_closing.as_secs()), (540, 300));
+    assert!(!timeouts.tcp_half_open.is_written());
+}
+
+#[test]
 fn the_reference_loads_whole() {
     let (config, diagnostics) = parse(REFERENCE);
     let config = config.unwrap();

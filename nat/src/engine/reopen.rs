@@ -1,0 +1,74 @@
+//! SYNs in connections that are not over.
+//!
+//! A client that was restarted may open a new connection from a port whose old one its backend, or we,
+//! still know. The backend answers such a SYN with a challenge ACK, the client that with a RST, and its
+//! next SYN opens a new flow: tracking needs no part in it. If the backend has forgotten the old
+//! connection as well it accepts or refuses the SYN at once. Then the flow follows; but only if the
+//! answer acknowledges a SYN that went by and comes from the backend's side, since SYNs are forged.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use netstack::wire::TcpFlags;
+
+use crate::flow::tcp::{Event, Segment};
+use crate::flow::{Direction, Flow, FlowId};
+use crate::limits::REOPENINGS;
+
+/// The newest SYN of each flow that had one out of turn.
+#[derive(Debug)]
+pub(super) struct Reopenings {
+    syns: HashMap<FlowId, Segment, FixedState>,
+}
+
+impl Reopenings {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { syns: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    /// What a SYN or RST means that does not count by its numbers; on a restart the flow's windows are
+    /// the new connection's. `from_backend` says that it came by the backend's leg.
+    pub(super) fn judge(
+        &mut self,
+        id: FlowId,
+        flow: &mut Flow,
+        direction: Direction,
+        segment: &Segment,
+        from_backend: bool,
+    ) -> Option<Event> {
+        match (direction, Event::of(segment.flags)) {
+            (Direction::Forward, Event::Syn) => {
+                let is_new = !flow.windows.begin_with(segment);
+                if is_new && (self.syns.len() < REOPENINGS || self.syns.contains_key(&id)) {
+                    self.syns.insert(id, *segment);
+                }
+                None
+            }
+            (Direction::Reverse, Event::SynAck) if from_backend => {
+                let syn =
+                    self.syns.get(&id).filter(|s| flow.windows.is_restarted_by(s, segment))?;
+                flow.windows.restart(syn, segment);
+                self.syns.remove(&id);
+                Some(Event::Restart)
+            }
+            (Direction::Reverse, Event::Rst) if from_backend => {
+                let syn = self.syns.get(&id)?;
+                segment.answers(syn).then_some(Event::Rst)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a backend's segment says about a SYN out of turn, if it answers one.
+    pub(super) fn answer(&self, id: FlowId, segment: &Segment) -> Option<Event> {
+        self.syns.get(&id).is_some_and(|syn| segment.answers(syn)).then(|| Event::of(segment.flags))
+    }
+
+    pub(super) fn forget(&mut self, id: FlowId) {
+        if !self.syns.is_empty() {
+            self.syns.remove(&id);
+        }
+    }
+
+    /// The control bits of segments to ask about.
+    pub(super) const RARE: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::RST.0);
+}
