@@ -37,7 +37,7 @@ impl<D: Divert> Balancer<D> {
     /// Fires timers and lets the application run.
     pub fn poll(&mut self, now: Instant) {
         self.engine.handle_timeout(now);
-        self.divert.poll(now);
+        self.run_divert(now);
     }
 
     /// Fills `packet` with the next one to send by `packet.leg`, if there is one.
@@ -59,19 +59,36 @@ impl<D: Divert> Balancer<D> {
                         self.hand_over(now, to, packet);
                         handed_back = true;
                     }
-                    Verdict::Hold | Verdict::Drop(_) => {}
+                    Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
                 }
             }
             if !std::mem::take(&mut handed_back) {
                 return false;
             }
-            self.divert.poll(now);
+            self.run_divert(now);
         }
     }
 
     /// When [`poll`](Self::poll) is to be called next, if no packet comes in before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.engine.poll_timeout(), self.divert.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Lets the application run, with what the engine has for it and it for the engine: probes of
+    /// backends, their outcomes, and what follows from these.
+    fn run_divert(&mut self, now: Instant) {
+        while let Some(order) = self.engine.poll_probe() {
+            self.divert.probe(order);
+        }
+        self.divert.poll(now);
+        while let Some((ticket, outcome)) = self.divert.poll_probe() {
+            self.engine.finish_probe(now, ticket, &outcome);
+        }
+        while let Some(change) = self.engine.poll_change() {
+            if let Some(pool) = self.engine.pools().get(usize::from(change.pool.0)) {
+                self.divert.backend_changed(&change, pool);
+            }
+        }
     }
 
     fn hand_over(&mut self, now: Instant, to: DivertTo, packet: &Packet) {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use netstack::wire::{Address, Family};
 
 use crate::access::contradiction;
-use crate::limits::{MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES, MAX_SNAT_ADDRESSES};
+use crate::health::Probe;
+use crate::limits::{
+    CHECKED_BACKENDS, MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES, MAX_SNAT_ADDRESSES, PROBE_PAYLOAD,
+};
 use crate::listen::conflicts;
 use crate::{Limits, Mode, Nat, PoolConfig, Prefix, ServiceConfig};
 
@@ -255,6 +258,15 @@ impl Config {
         }
         if self.pools.iter().any(|p| p.backends.len() > MAX_BACKENDS) {
             return Err(ConfigError::TooMany("backends in a pool"));
+        }
+        let checked = self.pools.iter().filter(|pool| pool.health.is_some());
+        if checked.map(|pool| pool.backends.len()).sum::<usize>() > CHECKED_BACKENDS {
+            return Err(ConfigError::TooMany("checked backends"));
+        }
+        let too_long =
+            |probe: &Probe| matches!(probe, Probe::Udp(text) if text.len() > PROBE_PAYLOAD);
+        if self.pools.iter().filter_map(|pool| pool.health.as_ref()).any(|h| too_long(&h.probe)) {
+            return Err(ConfigError::TooMany("bytes in a probe"));
         }
         if self.snat.ports.0 > self.snat.ports.1 || self.snat.ports.0 == 0 {
             return Err(ConfigError::NoPorts);

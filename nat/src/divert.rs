@@ -3,6 +3,8 @@
 use netstack::wire::Headers;
 use netstack::{Instant, Packet};
 
+use crate::Pool;
+use crate::health::{Change, Order, Outcome, Ticket};
 use crate::verdict::DivertTo;
 
 /// The end of diverted flows: a TCP endpoint with whatever runs on top of it. The engine knows no
@@ -24,6 +26,22 @@ pub trait Divert {
 
     /// When [`poll`](Self::poll) is to be called next, if nothing comes in before.
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Begins a probe of [`Probe::External`](crate::Probe::External). One that is not begun times out.
+    fn probe(&mut self, order: Order) {
+        let _ = order;
+    }
+
+    /// The next probe that is done.
+    fn poll_probe(&mut self) -> Option<(Ticket, Outcome)> {
+        None
+    }
+
+    /// The state of one of the backends of `pool`, the engine's, has changed: for whoever has a
+    /// [`Pool`] of its own, and for the log.
+    fn backend_changed(&mut self, change: &Change, pool: &Pool) {
+        let _ = (change, pool);
+    }
 }
 
 /// The source of this process's own IPv4 connections, before the SNAT pool gives them theirs: the

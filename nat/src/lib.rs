@@ -17,6 +17,7 @@
 //! | [`balancer`] | [`Balancer`]: the engine and what ends diverted flows, driven as one |
 //! | [`flow`] | tracked connections: keys, states, expiry, eviction |
 //! | [`fragment`] | fragments brought to the flow of their first; identifications |
+//! | [`health`] | which backends are well: probes and what follows from them |
 //! | [`pool`], [`schedule`] | backends and how one is chosen |
 //! | [`snat`] | the addresses and ports that backends see |
 //! | [`clients`] | what each client has, and may have |
@@ -39,6 +40,7 @@ pub mod divert;
 pub mod engine;
 pub mod flow;
 pub mod fragment;
+pub mod health;
 pub mod icmp;
 pub mod limits;
 pub mod listen;
@@ -60,6 +62,7 @@ pub use client_limit::{ClientLimits, Rate};
 pub use config::{Config, ConfigError, LegConfig, Mapping, Refusal, SnatConfig, Timeouts};
 pub use divert::Divert;
 pub use engine::Engine;
+pub use health::{HealthConfig, Probe};
 pub use limits::Limits;
 pub use listen::{Listen, Ports};
 pub use pool::{AffinityConfig, BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};

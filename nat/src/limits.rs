@@ -56,6 +56,15 @@ pub const PENDING_SYN_LEN: usize = 512;
 pub const REOPENINGS: usize = 4_096;
 /// Failed connects in a row that take a backend out.
 pub const FAILURES_TO_EJECT: u32 = 3;
+/// Backends that are checked, over all pools. A configuration with more is refused.
+pub const CHECKED_BACKENDS: usize = 16_384;
+/// Bytes of the datagram that a health probe sends. A configuration with more is refused.
+pub const PROBE_PAYLOAD: usize = 512;
+/// Health probes that one call of `handle_timeout` makes or gives up at most; the rest wait for the
+/// next call.
+pub const PROBE_BATCH: usize = 64;
+/// Time over which the first probes of a pool are spread, at most.
+pub const FIRST_PROBES: Duration = Duration::from_secs(1);
 /// Flows that one call of `handle_timeout` expires at most, so that no packet waits for more.
 pub const EXPIRE_BATCH: usize = 256;
 /// Pieces that one packet is cut into for a leg with a small MTU: those of 64 KiB over the smallest one,

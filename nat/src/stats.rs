@@ -25,6 +25,14 @@ pub struct Stats {
     pub datagrams_expired: u64,
     /// Datagrams in fragments that gave way to newer ones at a limit.
     pub datagrams_evicted: u64,
+    /// Answers to health probes.
+    pub consumed: u64,
+    /// Health probes begun, of every kind.
+    pub probes_sent: u64,
+    /// Health probes that backends answered as they should.
+    pub probes_passed: u64,
+    /// Health probes that failed.
+    pub probes_failed: u64,
     /// Flows made.
     pub flows_opened: u64,
     /// Flows whose time ran out.
@@ -54,6 +62,10 @@ impl Default for Stats {
             held_dropped: 0,
             datagrams_expired: 0,
             datagrams_evicted: 0,
+            consumed: 0,
+            probes_sent: 0,
+            probes_passed: 0,
+            probes_failed: 0,
             flows_opened: 0,
             flows_expired: 0,
             flows_evicted: 0,
@@ -89,6 +101,7 @@ impl Stats {
             Verdict::Reply => self.replied += 1,
             Verdict::Divert(_) => self.diverted += 1,
             Verdict::Hold => self.held += 1,
+            Verdict::Consumed => self.consumed += 1,
             Verdict::Reject(reason) | Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
         }
     }

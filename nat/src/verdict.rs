@@ -20,6 +20,8 @@ pub enum Verdict {
     /// Kept: it is a part of something, and comes out of
     /// [`Engine::poll_transmit`](crate::Engine::poll_transmit) when the rest allows.
     Hold,
+    /// Forget it: it answered a question of the engine's own, a health probe.
+    Consumed,
     /// Send it: the packet was refused and turned into the RST or ICMP error that says so.
     Reject(DropReason),
     /// Forget it; the reason has been counted.
@@ -104,6 +106,7 @@ drop_reasons! {
     IcmpMismatch = "icmp-mismatch": "An ICMP error that came to another than the sender of the packet that it quotes.";
     IcmpKind = "icmp-kind": "An ICMP error of a kind that is not passed on: a redirect or a source quench.";
     IcmpUnused = "icmp-unused": "An ICMP error about a connection that ends in this process, which can do nothing about it.";
+    ProbeMismatch = "probe-mismatch": "It claims to answer a health probe, but does not fit what was asked.";
     RateLimited = "rate-limited": "It deserved an error, but too many were sent already this second.";
 }
 

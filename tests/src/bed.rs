@@ -224,7 +224,7 @@ impl Bed {
         let verdict = self.engine.handle_packet(self.now, &mut packet);
         self.check_counters(&before, verdict);
         self.engine.assert_consistent();
-        if was_good && !matches!(verdict, Verdict::Drop(_)) {
+        if was_good && !matches!(verdict, Verdict::Drop(_) | Verdict::Consumed) {
             assert!(is_good(&packet), "a checksum was spoilt: {}", text::Line::of(&packet));
             oracle::assert_checksums(&packet);
         }
@@ -285,9 +285,10 @@ impl Bed {
         expected.replied = before.replied;
         expected.diverted = before.diverted;
         expected.held = before.held;
+        expected.consumed = before.consumed;
         expected.count(verdict);
         let after = self.engine.stats();
-        let moved = |s: &Stats| (s.forwarded, s.replied, s.diverted, s.held);
+        let moved = |s: &Stats| (s.forwarded, s.replied, s.diverted, s.held, s.consumed);
         assert_eq!(moved(after), moved(&expected), "counters after {verdict:?}");
         let drops = |s: &Stats| s.drops().map(|(_, n)| n).sum::<u64>();
         let dropped = matches!(verdict, Verdict::Drop(_) | Verdict::Reject(_));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use nat::fragment::lifetime;
-use nat::{DropReason, Rate, Verdict};
+use nat::{Config, DropReason, HealthConfig, Probe, Rate, Verdict};
 use netstack::Packet;
 use netstack::packet::{Checksum, Gso, GsoKind, Offload, VnetError};
 use netstack::wire::{Family, text};
@@ -102,6 +102,7 @@ fn alone(reason: DropReason) -> Option<Packet> {
         | DropReason::FragmentDuplicate
         | DropReason::FragmentLimit
         | DropReason::FragmentTimeout
+        | DropReason::ProbeMismatch
         | DropReason::RateLimited => return None,
     })
 }
@@ -157,6 +158,7 @@ fn together(reason: DropReason) -> Verdict {
             let about = "about=(tcp 10.99.0.2:80 > 10.1.0.5:1 S.)";
             bed.send(0, &format!("icmp 10.1.0.1 > 10.99.0.2 unreachable code=host {about}")).verdict
         }
+        DropReason::ProbeMismatch => forged_answer(config),
         DropReason::RateLimited => {
             let mut bed = Bed::new(config);
             let refused = "udp 10.1.0.5:1 > 10.99.0.1:99";
@@ -207,6 +209,18 @@ fn together(reason: DropReason) -> Verdict {
         }
         other => panic!("{other}: one packet is enough"),
     }
+}
+
+/// A SYN, ACK to a health probe from who has not seen its SYN.
+fn forged_answer(mut config: Config) -> Verdict {
+    config.pools[0].health = Some(HealthConfig::new(Probe::Tcp));
+    let mut bed = Bed::new(config);
+    bed.wait(Duration::ZERO);
+    bed.wait(Duration::from_secs(1));
+    let (_, syn) = bed.transmit().expect("a probe");
+    let mut words = syn.split(' ').skip(1);
+    let (us, backend) = (words.next().expect("source"), words.nth(1).expect("backend"));
+    bed.send(1, &format!("tcp {backend} > {us} S. seq=9 ack=9")).verdict
 }
 
 #[test]

@@ -116,7 +116,10 @@ impl<A: Application> Runtime<A> {
                         Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
                             transmit(&mut self.legs, &mut self.packet)?;
                         }
-                        Verdict::Divert(_) | Verdict::Hold | Verdict::Drop(_) => {}
+                        Verdict::Divert(_)
+                        | Verdict::Hold
+                        | Verdict::Consumed
+                        | Verdict::Drop(_) => {}
                     }
                     while self.balancer.engine.poll_transmit(&mut self.packet) {
                         transmit(&mut self.legs, &mut self.packet)?;

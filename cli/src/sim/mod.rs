@@ -206,7 +206,7 @@ impl<A: Application> Network<A> {
                 Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
                     self.send(now, Place::Host, &packet);
                 }
-                Verdict::Divert(_) | Verdict::Hold | Verdict::Drop(_) => {}
+                Verdict::Divert(_) | Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
             },
         }
     }

@@ -68,6 +68,9 @@ impl Engine {
     /// error, whose checksum must be right before it is believed.
     fn wants_whole(&self, first: &Headers) -> bool {
         let Some(tuple) = first.tuple() else { return first.transport == Transport::IcmpError };
+        if self.probes.awaits(&tuple) {
+            return true;
+        }
         if let Some((id, _)) = self.flows.lookup(&tuple) {
             return self.flows.get(id).is_some_and(|flow| flow.kind != Kind::Nat);
         }
@@ -87,7 +90,9 @@ impl Engine {
             Verdict::Forward => false,
             Verdict::Reply => true,
             Verdict::Reject(reason) | Verdict::Drop(reason) => return Err(reason),
-            Verdict::Divert(_) | Verdict::Hold => return Err(DropReason::ProtocolUnsupported),
+            Verdict::Divert(_) | Verdict::Hold | Verdict::Consumed => {
+                return Err(DropReason::ProtocolUnsupported);
+            }
         };
         let flow = first.tuple().filter(|_| !reply).and_then(|tuple| self.flows.lookup(&tuple));
         if let Some((id, _)) = flow {

@@ -24,6 +24,7 @@ mod backends;
 mod errors;
 mod fragments;
 mod handshake;
+mod health;
 mod mtu;
 mod ours;
 mod pickup;
@@ -44,6 +45,7 @@ use crate::config::Refusal;
 use crate::flow::evict::Class;
 use crate::flow::{Direction, Flow, FlowId, FlowTable, Kind};
 use crate::fragment::{Fragments, Identifications};
+use crate::health::Health;
 use crate::icmp::ErrorBudget;
 use crate::limits::{EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
 use crate::rewrite;
@@ -57,6 +59,7 @@ use crate::verdict::DivertTo;
 use crate::{Config, ConfigError, DropReason, Limits, Pool, PoolConfig, Prefix, Timeouts, Verdict};
 
 use handshake::PendingSyns;
+use health::Probes;
 use mtu::Mtus;
 use ours::OwnAddresses;
 use pickup::Pickups;
@@ -93,6 +96,8 @@ pub struct Engine {
     pickups: Pickups,
     /// True while a backend is down or in maintenance.
     backends_out: bool,
+    health: Health,
+    probes: Probes,
     stats: Stats,
     legs: usize,
     /// Legs that are sent no ICMP errors of our own.
@@ -130,6 +135,7 @@ impl Engine {
             config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
         );
         let pickups = Pickups::new(&config.services, &config.pools, seed(13));
+        let health = Health::new(&config.pools, seed(300));
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
             flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
@@ -159,6 +165,8 @@ impl Engine {
             reopenings: Reopenings::new(seed(14)),
             pickups,
             backends_out: false,
+            health,
+            probes: Probes::new(seed(301)),
             stats: Stats::default(),
             legs: legs.len(),
             silent_legs,
@@ -209,7 +217,8 @@ impl Engine {
         self.stats.count(Verdict::Drop(reason));
     }
 
-    /// Forgets flows and fragments whose time ran out: a bounded number a call.
+    /// Forgets flows and fragments whose time ran out and asks backends whether they are well: a
+    /// bounded number of each a call.
     pub fn handle_timeout(&mut self, now: Instant) {
         let mut expired = std::mem::take(&mut self.expired);
         self.flows.expire(now, EXPIRE_BATCH, &mut expired);
@@ -220,6 +229,7 @@ impl Engine {
         self.expired = expired;
         self.refuse_unsolicited(now);
         self.fragments.expire(now, EXPIRE_BATCH, &mut self.stats);
+        self.check_backends(now);
     }
 
     /// Fills `packet` with the next one to send by `packet.leg` that is not the verdict on one handed
@@ -236,6 +246,7 @@ impl Engine {
             self.flows.next_deadline(),
             self.unsolicited.next_deadline(),
             self.fragments.next_deadline(),
+            self.health.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -275,7 +286,7 @@ impl Engine {
         &self.services
     }
 
-    /// Checks that flow table, port pool and the clients' accounts agree.
+    /// Checks that flow table, port pool, the clients' accounts and health agree.
     ///
     /// # Panics
     /// If they do not: for tests and simulations, after each step.
@@ -284,6 +295,7 @@ impl Engine {
         self.fragments.assert_consistent();
         self.assert_sources_consistent();
         self.assert_policy_consistent();
+        self.assert_health_consistent();
         let active: u32 =
             self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
         let assigned = self
@@ -307,6 +319,9 @@ impl Engine {
         }
         if let Some(reason) = self.martian(headers) {
             return Verdict::Drop(reason);
+        }
+        if let Some(verdict) = self.answers_probe(now, packet, headers, &tuple) {
+            return verdict;
         }
         if self.policy.bypasses(headers) {
             return self.route(now, packet, headers);
@@ -332,7 +347,10 @@ impl Engine {
                 self.route(now, packet, headers)
             }
             Transport::Fragment => self.fragment(now, packet, headers),
-            Transport::IcmpError => self.translate_error(now, packet, headers),
+            Transport::IcmpError => match self.refuses_probe(now, packet, headers) {
+                Some(verdict) => verdict,
+                None => self.translate_error(now, packet, headers),
+            },
             _ if self.own.contains(headers.dst) => Verdict::Drop(DropReason::ProtocolUnsupported),
             _ => self.route(now, packet, headers),
         }

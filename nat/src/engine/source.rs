@@ -188,7 +188,7 @@ impl Engine {
     /// If pool, accounts and flows do not agree.
     pub(super) fn assert_sources_consistent(&self) {
         let mapped = self.flows.iter().filter(|(_, flow)| flow.is_mapped()).count();
-        self.snat.assert_consistent(mapped);
+        self.snat.assert_consistent(mapped + self.probes.len());
         let mut mappings = HashSet::new();
         let counted = self
             .flows

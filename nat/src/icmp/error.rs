@@ -115,7 +115,8 @@ pub fn error(
     icmp[..icmp_field::LEN].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
     icmp[4..icmp_field::LEN].copy_from_slice(&error.rest().to_be_bytes());
     icmp[icmp_field::LEN..].copy_from_slice(&quote);
-    finish(packet, header_len, protocol, icmp_field::CHECKSUM.start, source, headers.src);
+    let ends = (source, headers.src);
+    finish(packet, header_len, protocol, icmp_field::CHECKSUM.start, ends, ERROR_TOS);
 }
 
 /// Makes a packet what a wire would have carried of it first: one segment, with its own lengths and a
@@ -155,17 +156,18 @@ pub fn reset(packet: &mut Packet, headers: &Headers) {
     segment[tcp_field::ACK].copy_from_slice(&ack.to_be_bytes());
     segment[tcp_field::DATA_OFFSET] = 5 << 4;
     segment[tcp_field::FLAGS] = flags.0;
-    finish(packet, header_len, TCP, tcp_field::CHECKSUM.start, headers.dst, headers.src);
+    finish(packet, header_len, TCP, tcp_field::CHECKSUM.start, (headers.dst, headers.src), 0);
 }
 
-/// Writes the IP header of a packet whose transport part is in place, and both checksums.
-fn finish(
+/// Writes the IP header of a packet whose transport part is in place, and both checksums. `tos` is for
+/// IPv4 alone.
+pub(crate) fn finish(
     packet: &mut Packet,
     header_len: usize,
     protocol: u8,
     field: usize,
-    src: Address,
-    dst: Address,
+    (src, dst): (Address, Address),
+    tos: u8,
 ) {
     let data = packet.data_mut();
     let len = data.len();
@@ -174,7 +176,7 @@ fn finish(
     match src.family() {
         Family::V4 => {
             ip[0] = 0x45;
-            ip[1] = if protocol == ICMPV4 { ERROR_TOS } else { 0 };
+            ip[1] = tos;
             ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
             ip[6] = 0x40; // Don't fragment: an atomic datagram needs no unique ID (RFC 6864).
             ip[V4_TTL] = TTL;

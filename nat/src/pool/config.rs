@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::health::HealthConfig;
 use crate::schedule::Scheduler;
 
 /// The number of a pool, in the order of the configuration.
@@ -84,6 +85,8 @@ pub struct PoolConfig {
     pub backends: Vec<BackendConfig>,
     /// The state in which all of them start.
     pub initial: BackendState,
+    /// How they are asked whether they are well.
+    pub health: Option<HealthConfig>,
     /// Keeps clients at their backends.
     pub affinity: Option<AffinityConfig>,
     /// Time in which a backend that was out comes back to its full share; zero is at once.
@@ -94,13 +97,14 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// A pool whose backends take turns and are ready at once.
+    /// A pool whose backends take turns, are ready at once and not checked.
     pub fn new(name: impl Into<String>, backends: Vec<BackendConfig>) -> Self {
         Self {
             name: name.into(),
             scheduler: Scheduler::RoundRobin,
             backends,
             initial: BackendState::Ready,
+            health: None,
             affinity: None,
             slow_start: Duration::ZERO,
             panic_threshold: 0,
