@@ -144,6 +144,13 @@ fn sum_up(
         "packets  {packets}: {forwarded} forwarded, {replied} answered, {diverted} ended here; \
          {flows_opened} flows"
     )?;
+    let Stats { probes_sent, probes_passed, probes_failed, .. } = engine;
+    if *probes_sent > 0 {
+        writeln!(
+            talk,
+            "checks   {probes_sent} probes: {probes_passed} passed, {probes_failed} failed"
+        )?;
+    }
     for (reason, count) in engine.drops() {
         writeln!(talk, "dropped  {count}  {reason}")?;
     }

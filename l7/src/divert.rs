@@ -11,6 +11,8 @@
 //! A task that is woken from elsewhere, by a timer or a kernel socket, wakes whoever called
 //! [`Proxy::poll_wake`].
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,12 +23,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use nat::Divert;
+use nat::health::{Change, Failure, Order, Outcome, Ticket};
 use nat::verdict::DivertTo;
+use nat::{Divert, Pool};
 use netstack::tcp::{Stack, TcpStream};
 use netstack::wire::Headers;
 use netstack::{Instant, Packet};
 use tokio::task::LocalSet;
+
+use crate::health::Checks;
 
 /// Who takes an established connection of a service: spawns what serves it.
 pub type Acceptor = Rc<dyn Fn(TcpStream, SocketAddr, SocketAddr)>;
@@ -40,6 +45,9 @@ pub struct Proxy {
     stack: Stack,
     tasks: LocalSet,
     wake: Arc<TaskWake>,
+    checks: Checks,
+    /// Probes that are done and not yet fetched: no more than are under way.
+    probed: Rc<RefCell<VecDeque<(Ticket, Outcome)>>>,
 }
 
 impl fmt::Debug for Proxy {
@@ -54,7 +62,15 @@ impl Proxy {
     pub fn new(stack: Stack, acceptors: Vec<Option<Acceptor>>) -> Self {
         let tasks = LocalSet::new();
         tasks.spawn_local(accept(stack.clone(), acceptors));
-        Self { stack, tasks, wake: Arc::default() }
+        let (checks, probed) = (Checks::default(), Rc::default());
+        Self { stack, tasks, wake: Arc::default(), checks, probed }
+    }
+
+    /// Lets it take part in the checks of backends.
+    #[must_use]
+    pub fn with_checks(mut self, checks: Checks) -> Self {
+        self.checks = checks;
+        self
     }
 
     /// The TCP stack under it.
@@ -118,6 +134,31 @@ impl Divert for Proxy {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.stack.with(|endpoint| endpoint.poll_timeout())
+    }
+
+    fn probe(&mut self, order: Order) {
+        let Order { ticket, address, timeout } = order;
+        let prober = self.checks.probers.get(usize::from(ticket.pool.0));
+        let Some(Some(prober)) = prober else { return };
+        let (asked, probed) = (prober(address), Rc::clone(&self.probed));
+        self.tasks.spawn_local(async move {
+            let outcome = tokio::time::timeout(timeout, asked).await;
+            let outcome = outcome.unwrap_or(Outcome::Failed(Failure::TimedOut));
+            probed.borrow_mut().push_back((ticket, outcome));
+        });
+    }
+
+    fn poll_probe(&mut self) -> Option<(Ticket, Outcome)> {
+        self.probed.borrow_mut().pop_front()
+    }
+
+    fn backend_changed(&mut self, change: &Change, pool: &Pool) {
+        for (_, balance) in self.checks.balances.iter().filter(|(id, _)| *id == change.pool) {
+            balance.set_state(change.backend, change.to);
+        }
+        if let Some(observer) = &self.checks.observer {
+            observer(change, pool);
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`tls`] | TLS on the client's side |
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
+//! | [`health`] | probes of backends that take a connection |
 //! | [`service`] | what the connections of a service share, and its configuration |
 //! | [`stats`], [`timeouts`], [`limits`] | counters, waiting times, bounds |
 //!
@@ -25,6 +26,7 @@ mod buffer;
 mod deadline;
 pub mod divert;
 mod exchange;
+pub mod health;
 pub mod http1;
 pub mod limits;
 pub mod orderly;

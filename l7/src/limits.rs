@@ -37,6 +37,8 @@ pub const BACKEND_ATTEMPTS: usize = 3;
 pub const LINGER_BYTES: usize = 256 * 1024;
 /// Time for the same.
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// Bytes of the answer to a health probe that are read at most. One that is longer is good so far.
+pub const PROBE_BODY: usize = 64 * 1024;
 /// How often idle upstream connections are looked at for an end, stray bytes or old age.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 

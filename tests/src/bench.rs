@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use balun::lab::client::Dial;
+use balun::plan::Plan;
 use balun::sim::{self, Host, Impairment, Link, Network, SimDial};
 use l7::divert::Proxy;
 use nat::rng::mix;
@@ -63,13 +64,26 @@ pub struct Bench {
 /// # Panics
 /// If `work` does, or no runtime can be made.
 pub fn simulate<T>(scenario: Scenario, what: &str, work: impl AsyncFnOnce(&mut Bench) -> T) -> T {
+    simulate_with(scenario, what, |_| {}, work)
+}
+
+/// Runs as [`simulate`], with a balancer whose plan was changed by `adjust`.
+///
+/// # Panics
+/// As [`simulate`].
+pub fn simulate_with<T>(
+    scenario: Scenario,
+    what: &str,
+    adjust: impl FnOnce(&mut Plan),
+    work: impl AsyncFnOnce(&mut Bench) -> T,
+) -> T {
     let _note = OnFailure(format!(
         "failed: {what}, {scenario:?}\nrepeat with BALUN_SEED={}",
         scenario.seed
     ));
     let _watchdog = Watchdog::new(format!("{what}, {scenario:?}"), Duration::from_mins(2));
     let run = async {
-        let mut bench = Bench::new(scenario);
+        let mut bench = Bench::new(scenario, adjust);
         work(&mut bench).await
     };
     sim::run(run).unwrap_or_else(|e| panic!("no runtime: {e}"))
@@ -97,9 +111,10 @@ pub fn seeds(count: u64) -> Vec<u64> {
 }
 
 impl Bench {
-    fn new(scenario: Scenario) -> Self {
+    fn new(scenario: Scenario, adjust: impl FnOnce(&mut Plan)) -> Self {
         let Scenario { seed, family, impairment, corrupt, backends } = scenario;
-        let plan = topology::plan(backends, seed, &[], None);
+        let mut plan = topology::plan(backends, seed, &[], None);
+        adjust(&mut plan);
         let (balancer, _) = plan.assemble().unwrap_or_else(|e| panic!("{e}"));
         let ledger = Ledger::default();
         let mut hosts = vec![Host::client(client(family), mix(seed ^ 0x14))];

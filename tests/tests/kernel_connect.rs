@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use balun::kernel::KernelConnect;
 use balun::lab::web;
+use l7::health::HttpProbe;
 use l7::upstream::Balance;
 use l7::{Config, Service, SpliceService, Timeouts};
+use nat::health::{Failure, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
@@ -78,6 +80,25 @@ async fn each_request_goes_to_a_backend_that_answers() -> std::io::Result<()> {
             let stats = service.stats();
             assert_eq!(stats.requests.get(), 3);
             assert!(stats.upstream_failures.get() >= 1, "nobody listens at the first");
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn backends_are_asked_by_sockets_of_the_host() -> std::io::Result<()> {
+    LocalSet::new()
+        .run_until(async {
+            let [closed, open, _] = backends().await?.backends[..] else { panic!("three") };
+            let probe = |path: &str| HttpProbe { path: path.to_owned(), host: None };
+            let http = l7::health::http(KernelConnect, probe("/"));
+            let missing = l7::health::http(KernelConnect, probe("/bytes/x"));
+            let tcp = l7::health::tcp(KernelConnect);
+            assert_eq!((http(open).await, tcp(open).await), (Outcome::Passed, Outcome::Passed));
+            let refused = Outcome::Failed(Failure::Refused);
+            assert_eq!((http(closed).await, tcp(closed).await), (refused.clone(), refused));
+            let status = Outcome::Failed(Failure::Answer("HTTP status 404".to_owned()));
+            assert_eq!(missing(open).await, status);
             Ok(())
         })
         .await

@@ -85,7 +85,8 @@ impl Plan {
         engine.limits.half_open = config.limits.half_open.value as usize;
         engine.limits.flows_per_client = config.limits.flows_per_client.value;
         engine.limits.fragments = config.limits.fragments.value as usize;
-        Ok(Self { engine, legs: config.legs.iter().map(device).collect(), applications })
+        let legs = config.legs.iter().map(device).collect();
+        Ok(Self { engine, legs, applications, probes: Vec::new() })
     }
 }
 

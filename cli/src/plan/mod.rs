@@ -1,6 +1,7 @@
 //! What a running balancer is made of, and how it is put together.
 
 mod from_config;
+mod health;
 
 pub use from_config::PlanError;
 
@@ -11,6 +12,7 @@ use std::task::{Context, Poll};
 
 use l7::balance::{PoolBalance, Userspace};
 use l7::divert::{Acceptor, Proxy};
+use l7::health::{Checks, HttpProbe};
 use l7::orderly::Orderly;
 use l7::upstream::Connect;
 use l7::{Service, SpliceService, proxy_protocol, serve, splice, tls};
@@ -33,6 +35,18 @@ pub struct Plan {
     pub legs: Vec<LegPlan>,
     /// What ends the flows of each diverted service, in the order of the engine's services.
     pub applications: Vec<Option<ApplicationPlan>>,
+    /// How the backends of each pool are asked whether they are well, in the order of the engine's
+    /// pools: for those whose probe is [`nat::Probe::External`].
+    pub probes: Vec<Option<ProbePlan>>,
+}
+
+/// A probe that takes a connection.
+#[derive(Clone, Debug)]
+pub struct ProbePlan {
+    /// What is asked; none is to accept the connection.
+    pub http: Option<HttpProbe>,
+    /// Whose connection it is.
+    pub upstream: Upstream,
 }
 
 /// A leg's device.
@@ -143,6 +157,12 @@ impl Plan {
         endpoint.max_half_open = self.engine.limits.half_open;
         let stack = Stack::new(Endpoint::new(endpoint));
 
+        let prober = |plan: &ProbePlan| match plan.upstream {
+            Upstream::Userspace => health::prober(Userspace(stack.clone()), plan),
+            Upstream::Kernel => health::prober(KernelConnect, plan),
+        };
+        let mut checks = Checks { observer: Some(Rc::new(health::log)), ..Checks::default() };
+        checks.probers.extend(self.probes.iter().map(|plan| plan.as_ref().map(prober)));
         let mut acceptors = Vec::new();
         let mut stats = AllStats::new();
         for (id, (service, application)) in
@@ -156,6 +176,7 @@ impl Plan {
             };
             let pool = Pool::new(pool.clone(), derive(seed, 200 + u64::from(id)));
             let balance = Rc::new(PoolBalance::new(pool, stack.clone()));
+            checks.balances.push((service.pool, Rc::clone(&balance)));
             let (acceptor, read) = match application.upstream {
                 Upstream::Userspace => {
                     accept(Userspace(stack.clone()), balance, &application.protocol)
@@ -166,7 +187,7 @@ impl Plan {
             stats.push((ServiceId(id), read));
         }
         let engine = Engine::new(self.engine)?;
-        Ok((Balancer::new(engine, Proxy::new(stack, acceptors)), stats))
+        Ok((Balancer::new(engine, Proxy::new(stack, acceptors).with_checks(checks)), stats))
     }
 }
 
