@@ -75,6 +75,7 @@ codes! {
     OutOfRange = "E0208": "a number is out of range",
     BadName = "E0209": "a name is not allowed",
     NotOneHost = "E0210": "an address does not name one host",
+    BadProbe = "E0211": "a probe is malformed",
     NoLeg = "E0301": "there is no leg",
     DuplicateName = "E0302": "a name is used twice",
     SameListen = "E0303": "two services listen on the same address",
@@ -96,6 +97,7 @@ codes! {
     PickupFit = "E0319": "connections cannot be picked up here",
     Bypassed = "E0320": "a service listens on an address that is never translated",
     AllowedAndDenied = "E0321": "a service allows and denies the same clients",
+    ProbeByKernel = "E0322": "a probe cannot be made by sockets of the host",
     MissingFile = "E0401": "a file cannot be read",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
@@ -103,6 +105,7 @@ codes! {
     Unreachable = "W0003": "a backend lies behind no leg",
     ShortTimeout = "W0004": "a timeout is shorter than the RFC allows",
     NoReturn = "W0005": "answers to a client may not come back",
+    SlowProbe = "W0006": "a probe may take longer than the time to the next",
 }
 
 impl Code {

@@ -1,7 +1,7 @@
 //! What the format knows and this version does not do.
 //!
 //! A key, or one value of a key, that stands here is still read and its form checked, but is refused
-//! with [`Code::NotYet`](super::Code::NotYet): a balancer that quietly ignored `health` would be worse
+//! with [`Code::NotYet`](super::Code::NotYet): a balancer that quietly ignored `affinity` would be worse
 //! than one that does not start. Whoever builds one of these deletes its row.
 
 /// Paths of keys, `*` for the name of a leg, pool, backend or service; with `=`, of one value.
@@ -11,7 +11,7 @@ const NOT_YET: &[&str] = &[
     "leg.*.impair",
     "limits.memory",
     "pool.*.affinity.by=cookie",
-    "pool.*.health",
+    "pool.*.health.grpc",
     "pool.*.warm",
     "pool.*.backend.*.tls",
     "service.*.sni",

@@ -37,6 +37,39 @@ pub(super) fn words(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
+/// The target of an HTTP probe.
+pub(super) fn probe_path(text: &str) -> Parsed<String> {
+    let target = text.starts_with('/') && l7::http1::target::is_target(text.as_bytes());
+    if !target || l7::http1::target::check(&hyper::Method::GET, text.as_bytes()).is_err() {
+        return complain(
+            Code::BadProbe,
+            "is not a path",
+            "a path begins with `/` and has no spaces",
+            "write a path such as `/healthz`",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// The `Host` of an HTTP probe.
+pub(super) fn probe_host(text: &str) -> Parsed<String> {
+    if let Err(reject) = l7::http1::host::check(text.as_bytes()) {
+        let help = "write a host name such as `www.example.org`";
+        return complain(Code::BadProbe, "is not a host", reject.detail, help);
+    }
+    Ok(text.to_owned())
+}
+
+/// The payload of a UDP probe.
+pub(super) fn probe_payload(text: &str) -> Parsed<String> {
+    if text.len() > nat::limits::PROBE_PAYLOAD {
+        let most = format!("{} bytes, at most {} fit", text.len(), nat::limits::PROBE_PAYLOAD);
+        let help = "write a shorter text";
+        return complain(Code::BadProbe, "is too long for a probe", most, help);
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     if text.contains('\0') {
         let help = "remove the zero byte";

@@ -4,15 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use l7::health::HttpProbe;
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
-use super::{ApplicationPlan, LegPlan, Plan, Protocol};
+use super::{ApplicationPlan, LegPlan, Plan, ProbePlan, Protocol};
 use crate::config::model::{
-    Affinity, Burst, Config, Forwarded, Leg, Mode, Nat, Pool, ProxyProtocol, Refusal, Scheduler,
-    Service, Snat, SnatMapping, Tls,
+    Affinity, Burst, Config, Forwarded, Health, Initial, Leg, Mode, Nat, Pool, Probe,
+    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -66,7 +67,7 @@ impl Plan {
         let mut engine = nat::Config::new(
             config.seed.unwrap_or(seed),
             config.legs.iter().map(engine_leg).collect(),
-            config.pools.iter().map(pool_config).collect::<Result<_, _>>()?,
+            config.pools.iter().map(|p| pool_config(config, p)).collect::<Result<_, _>>()?,
             services,
         );
         engine.bypass = config.bypass.iter().map(|prefix| prefix.value).collect();
@@ -85,8 +86,12 @@ impl Plan {
         engine.limits.half_open = config.limits.half_open.value as usize;
         engine.limits.flows_per_client = config.limits.flows_per_client.value;
         engine.limits.fragments = config.limits.fragments.value as usize;
-        let legs = config.legs.iter().map(device).collect();
-        Ok(Self { engine, legs, applications, probes: Vec::new() })
+        Ok(Self {
+            engine,
+            legs: config.legs.iter().map(device).collect(),
+            applications,
+            probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
+        })
     }
 }
 
@@ -129,7 +134,7 @@ fn engine_leg(leg: &Leg) -> nat::LegConfig {
     nat::LegConfig { icmp_errors: leg.icmp_errors, ..nat::LegConfig::new(prefixes, leg.mtu.value) }
 }
 
-fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
+fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
     let scheduler = match pool.scheduler {
         Scheduler::RoundRobin => nat::Scheduler::RoundRobin,
         Scheduler::Random => nat::Scheduler::Random,
@@ -159,13 +164,55 @@ fn pool_config(pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
             ..nat::BackendConfig::new(&backend.name.value, backend.address.value)
         })
         .collect();
-    Ok(nat::PoolConfig {
+    let mut plan = nat::PoolConfig {
         scheduler,
         affinity,
         slow_start: pool.slow_start.unwrap_or_default(),
         panic_threshold: pool.panic_threshold,
         ..nat::PoolConfig::new(&pool.name.value, backends)
+    };
+    if let Some(health) = &pool.health {
+        plan.initial = match health.initial {
+            Initial::Up => nat::BackendState::Ready,
+            Initial::Down => nat::BackendState::Starting,
+        };
+        plan.health = Some(health_config(config, pool, health)?);
+    }
+    Ok(plan)
+}
+
+fn health_config(
+    config: &Config,
+    pool: &Pool,
+    health: &Health,
+) -> Result<nat::HealthConfig, PlanError> {
+    let by_kernel = config.is_reached_by_kernel(pool);
+    let probe = match &*health.probe {
+        Probe::Http { .. } => nat::Probe::External,
+        Probe::Tcp if by_kernel => nat::Probe::External,
+        Probe::Tcp => nat::Probe::Tcp,
+        Probe::Icmp => nat::Probe::Icmp,
+        Probe::Udp(text) => nat::Probe::Udp(text.as_bytes().to_vec()),
+        Probe::Grpc => return Err(PlanError::Unchecked("a probe that exists")),
+    };
+    Ok(nat::HealthConfig {
+        every: health.every.value,
+        timeout: health.timeout.value,
+        fall: health.fall,
+        rise: health.rise,
+        ..nat::HealthConfig::new(probe)
     })
+}
+
+/// The part of a pool's probe that takes a connection.
+fn probe(config: &Config, pool: &Pool) -> Option<ProbePlan> {
+    let by_kernel = config.is_reached_by_kernel(pool);
+    let upstream = if by_kernel { Upstream::Kernel } else { Upstream::Userspace };
+    let http = match &*pool.health.as_ref()?.probe {
+        Probe::Http { path, host } => Some(HttpProbe { path: path.clone(), host: host.clone() }),
+        _ => None,
+    };
+    Some(ProbePlan { http, upstream })
 }
 
 fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {

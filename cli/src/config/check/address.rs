@@ -8,9 +8,7 @@ use netstack::wire::Protocol;
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{
-    Backend, Config, Leg, Mode, Nat, Pool, Prefix, Service, Spanned, Upstream,
-};
+use super::super::model::{Backend, Config, Leg, Mode, Nat, Pool, Prefix, Service, Spanned};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     same_listen(config, found);
@@ -236,7 +234,7 @@ fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) 
 /// Reports that there is no address to reach a backend from.
 fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) {
     let keeps_client = service.mode.value == Mode::Nat && service.nat == Nat::Dnat;
-    if keeps_client || is_by_kernel(service) {
+    if keeps_client || service.is_by_kernel() {
         return;
     }
     let snat = config.snat.as_ref().filter(|snat| !snat.addresses.is_empty());
@@ -265,15 +263,6 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     found.push(diagnostic);
 }
 
-/// True if the host's own sockets reach the service's backends.
-fn is_by_kernel(service: &Service) -> bool {
-    service.mode.value != Mode::Nat && service.upstream == Upstream::Kernel
-}
-
-fn uses(service: &Service, pool: &Pool) -> bool {
-    service.pool.as_ref().is_some_and(|name| name.value == pool.name.value)
-}
-
 /// With several legs a packet to a backend behind none of them is dropped.
 fn unreachable(config: &Config, found: &mut Vec<Diagnostic>) {
     if config.legs.len() < 2 || !config.complete {
@@ -281,10 +270,7 @@ fn unreachable(config: &Config, found: &mut Vec<Diagnostic>) {
     }
     let behind =
         |leg: &Leg, ip| leg.addresses.iter().chain(&leg.routes).any(|prefix| prefix.contains(ip));
-    let by_legs = |pool: &&Pool| {
-        let mut users = config.services.iter().filter(|service| uses(service, pool)).peekable();
-        users.peek().is_none() || !users.all(is_by_kernel)
-    };
+    let by_legs = |pool: &&Pool| !config.is_reached_by_kernel(pool);
     for backend in config.pools.iter().filter(by_legs).flat_map(|pool| &pool.backends) {
         let ip = backend.address.ip();
         if config.legs.iter().any(|leg| behind(leg, ip)) {

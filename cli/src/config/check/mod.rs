@@ -3,6 +3,7 @@
 
 mod address;
 mod file;
+mod health;
 mod leg;
 mod name;
 mod nat;
@@ -34,6 +35,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     address::check(config, &mut found);
     nat::check(config, &mut found);
     pickup::check(config, &mut found);
+    health::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);

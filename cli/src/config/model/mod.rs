@@ -15,7 +15,7 @@ use std::ops::{Deref, Range};
 pub use access::{Access, Burst};
 pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
-pub use pool::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler};
+pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
 pub use service::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
     RouteAction, Service, SniRoute, Tls, Upstream,
@@ -96,6 +96,15 @@ impl Config {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name.value == name)
+    }
+
+    /// True if every service of the pool reaches it by sockets of the host, and there is one.
+    pub fn is_reached_by_kernel(&self, pool: &Pool) -> bool {
+        let uses = |service: &&Service| {
+            service.pool.as_ref().is_some_and(|name| name.value == pool.name.value)
+        };
+        let mut users = self.services.iter().filter(uses).peekable();
+        users.peek().is_some() && users.all(Service::is_by_kernel)
     }
 }
 

@@ -70,22 +70,39 @@ pub enum Affinity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// What is asked.
-    pub probe: Probe,
-    /// Time between two probes.
-    pub every: Duration,
-    /// Time that an answer may take.
-    pub timeout: Duration,
+    pub probe: Spanned<Probe>,
+    /// From one probe to the next; default 2 s.
+    pub every: Spanned<Duration>,
+    /// Time that an answer may take; default 500 ms.
+    pub timeout: Spanned<Duration>,
     /// Failures in a row that take a backend out.
     pub fall: u32,
     /// Successes in a row that bring it back.
     pub rise: u32,
+    /// What backends are before the first answer; default down.
+    pub initial: Initial,
+}
+
+/// What backends are before their first check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initial {
+    /// They take flows at once.
+    Up,
+    /// They take none before their first success.
+    #[default]
+    Down,
 }
 
 /// What a probe asks of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// A GET of that path is answered with 2xx or 3xx.
-    Http(String),
+    /// A GET is answered with 2xx or 3xx.
+    Http {
+        /// The path.
+        path: String,
+        /// The `Host`; none is the backend's address.
+        host: Option<String>,
+    },
     /// A connection is accepted.
     Tcp,
     /// An echo request is answered.
@@ -94,6 +111,19 @@ pub enum Probe {
     Grpc,
     /// A datagram with that text is answered.
     Udp(String),
+}
+
+impl Probe {
+    /// The key that asks for it.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Tcp => "tcp",
+            Self::Icmp => "icmp",
+            Self::Grpc => "grpc",
+            Self::Udp(_) => "udp",
+        }
+    }
 }
 
 /// A server.

@@ -44,6 +44,11 @@ impl Service {
     pub fn picks_up(&self) -> bool {
         self.pickup.as_ref().is_some_and(|pickup| pickup.value)
     }
+
+    /// True if sockets of the host reach its backends.
+    pub fn is_by_kernel(&self) -> bool {
+        self.mode.value != Mode::Nat && self.upstream == Upstream::Kernel
+    }
 }
 
 /// What happens to a client's flow.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::model::{Affinity, Backend, BackendTls, Health, Pool, Probe, Scheduler, Spanned};
+use super::super::codes::Code;
+use super::super::diagnostic::Diagnostic;
+use super::super::model::{
+    Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler, Spanned,
+};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 use super::exactly_one;
@@ -16,6 +20,7 @@ const SCHEDULERS: [(&str, Scheduler); 7] = [
     ("maglev", Scheduler::Maglev),
     ("ewma", Scheduler::Ewma),
 ];
+const INITIALS: [(&str, Initial); 2] = [("up", Initial::Up), ("down", Initial::Down)];
 const PROBES: [&str; 5] = ["http", "tcp", "icmp", "grpc", "udp"];
 /// Idle connections kept to one backend.
 const MAX_WARM: u32 = 4096;
@@ -113,31 +118,55 @@ fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {
 fn health(r: &mut Reader, item: &Item<'_>) -> Option<Health> {
     let mut table = item.table(r)?;
     let within = (item.path(), item.span.clone());
+    let host = table.take(r, "host").and_then(|item| {
+        let host = item.parse(r, value::probe_host);
+        host.map(|host| (host, item.key_span))
+    });
     let mut probes = Vec::new();
     for key in PROBES {
         let Some(item) = table.take(r, key) else { continue };
-        let probe = match key {
-            "http" => item.words(r).map(|path| Probe::Http(path.value)),
-            "udp" => item.text(r).map(|text| Probe::Udp(text.value.to_owned())),
-            _ => item.boolean(r).filter(|on| on.value).map(|_| match key {
-                "tcp" => Probe::Tcp,
-                "icmp" => Probe::Icmp,
-                _ => Probe::Grpc,
-            }),
+        let switched_on = |r: &mut Reader, probe| match item.boolean(r) {
+            // Switched off is as good as not written.
+            Some(Spanned { value: false, .. }) => None,
+            on => Some(on.map(|_| probe)),
         };
-        probes.push((item, probe));
+        let probe = match key {
+            "http" => Some(item.parse(r, value::probe_path).map(|path| Probe::Http {
+                path: path.value,
+                host: host.as_ref().map(|(host, _)| host.value.clone()),
+            })),
+            "udp" => Some(item.parse(r, value::probe_payload).map(|text| Probe::Udp(text.value))),
+            "tcp" => switched_on(r, Probe::Tcp),
+            "icmp" => switched_on(r, Probe::Icmp),
+            _ => switched_on(r, Probe::Grpc),
+        };
+        let Some(probe) = probe else { continue };
+        let span = item.key_span.clone();
+        probes.push((item, probe.map(|probe| Spanned::new(probe, span))));
     }
     let every = table.take(r, "every").and_then(|item| item.parse(r, value::some_duration));
     let timeout = table.take(r, "timeout").and_then(|item| item.parse(r, value::some_duration));
     let fall = table.take(r, "fall").and_then(|item| item.integer(r, 1..=MAX_PROBES));
     let rise = table.take(r, "rise").and_then(|item| item.integer(r, 1..=MAX_PROBES));
+    let initial = table.take(r, "initial");
+    let initial = initial.and_then(|item| item.choice(r, "a state to start in", &INITIALS));
     table.finish(r);
     let probe = exactly_one(r, within, probes, &PROBES)?;
+    if let (Some((_, span)), false) = (host, matches!(*probe, Probe::Http { .. })) {
+        r.report(Diagnostic::new(
+            Code::BadProbe,
+            "`host` belongs to the probe `http`",
+            span,
+            format!("the probe is `{}`", probe.key()),
+            "remove the key `host`",
+        ));
+    }
     Some(Health {
         probe,
-        every: every.map_or(Duration::from_secs(2), |time| time.value),
-        timeout: timeout.map_or(Duration::from_millis(500), |time| time.value),
+        every: every.unwrap_or(Spanned::default_of(Duration::from_secs(2))),
+        timeout: timeout.unwrap_or(Spanned::default_of(Duration::from_millis(500))),
         fall: fall.map_or(3, |count| count.value),
         rise: rise.map_or(2, |count| count.value),
+        initial: initial.map_or(Initial::default(), |initial| initial.value),
     })
 }

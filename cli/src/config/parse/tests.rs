@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::model::{
-    Affinity, AuthMethod, Burst, Forwarded, LegKind, Mode, Nat, Probe, Rate, RateKey, RouteAction,
-    Scheduler,
+    Affinity, AuthMethod, Burst, Forwarded, Initial, LegKind, Mode, Nat, Probe, Rate, RateKey,
+    RouteAction, Scheduler,
 };
 use crate::config::render::{self, Source};
 use crate::config::{Environment, Severity, check, examine, not_yet};
@@ -66,7 +66,9 @@ fn the_reference_loads_whole() {
     assert!(
         matches!(web.affinity, Some(Affinity::ClientIp { timeout, .. }) if timeout.as_secs() == 600)
     );
-    assert_eq!(web.health.as_ref().unwrap().probe, Probe::Http("/healthz".to_owned()));
+    let health = web.health.as_ref().unwrap();
+    assert_eq!(*health.probe, Probe::Http { path: "/healthz".to_owned(), host: None });
+    assert_eq!((health.fall, health.rise, health.initial), (3, 2, Initial::Down));
     assert_eq!((web.backends[0].weight.value, web.backends[1].weight.value), (1, 20));
     assert_eq!(web.backends[1].max_connections.as_ref().unwrap().value, 1000);
     let tls = config.pools[3].backends[0].tls.as_ref().unwrap();
@@ -100,7 +102,8 @@ fn each_row_of_what_is_not_supported_is_reached() {
     let more = "version = 1\n[[leg]]\nname = \"a\"\naddress = [\"10.0.0.1/24\"]\nkind = \"veth\"\n\
         impair = { delay = \"10ms\", loss = \"0.5%\", rate = \"100mbit\" }\n\
         [[leg]]\nname = \"b\"\naddress = [\"10.1.0.1/24\"]\nkind = \"pcap\"\n\
-        [pool.a]\naffinity = { by = \"cookie\", name = \"BALUN\" }\n";
+        [pool.a]\naffinity = { by = \"cookie\", name = \"BALUN\" }\n\
+        health = { grpc = true }\n";
     let count = |text| parse(text).1.iter().filter(|d| d.code == Code::NotYet).count();
     assert_eq!(count(REFERENCE) + count(more), not_yet::ROWS.len(), "each row exactly once");
 }
