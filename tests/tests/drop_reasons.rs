@@ -141,6 +141,36 @@ fn together(reason: DropReason) -> Verdict {
             config.limits.flows = 0;
             Bed::new(config).send(0, &udp(1)).verdict
         }
+        DropReason::IcmpMismatch | DropReason::IcmpKind | DropReason::IcmpUnused => {
+            stray_error(reason)
+        }
+        DropReason::ProbeMismatch => forged_answer(config),
+        DropReason::RateLimited => {
+            let mut bed = Bed::new(config);
+            let refused = "udp 10.1.0.5:1 > 10.99.0.1:99";
+            (0..=nat::limits::ERRORS_BURST)
+                .map(|_| bed.send(0, refused).verdict)
+                .last()
+                .expect("more than none")
+        }
+        DropReason::Denied
+        | DropReason::ClientRate
+        | DropReason::ClientFlows
+        | DropReason::ServiceRate
+        | DropReason::ServiceFlows => against_policy(reason),
+        DropReason::FragmentOverlap
+        | DropReason::FragmentDuplicate
+        | DropReason::FragmentLimit
+        | DropReason::FragmentTimeout => fragment(reason),
+        other => panic!("{other}: one packet is enough"),
+    }
+}
+
+/// ICMP errors about flows that are not to be believed, or of no use.
+fn stray_error(reason: DropReason) -> Verdict {
+    let config = config();
+    let udp = |n: u16| format!("udp 10.1.0.5:{n} > 10.99.0.1:53");
+    match reason {
         DropReason::IcmpMismatch | DropReason::IcmpKind => {
             let mut bed = Bed::new(config);
             let _ = bed.send(0, &udp(1));
@@ -158,15 +188,15 @@ fn together(reason: DropReason) -> Verdict {
             let about = "about=(tcp 10.99.0.2:80 > 10.1.0.5:1 S.)";
             bed.send(0, &format!("icmp 10.1.0.1 > 10.99.0.2 unreachable code=host {about}")).verdict
         }
-        DropReason::ProbeMismatch => forged_answer(config),
-        DropReason::RateLimited => {
-            let mut bed = Bed::new(config);
-            let refused = "udp 10.1.0.5:1 > 10.99.0.1:99";
-            (0..=nat::limits::ERRORS_BURST)
-                .map(|_| bed.send(0, refused).verdict)
-                .last()
-                .expect("more than none")
-        }
+        other => panic!("{other}: elsewhere"),
+    }
+}
+
+/// Packets that the policy of their service forbids.
+fn against_policy(reason: DropReason) -> Verdict {
+    let mut config = config();
+    let udp = |n: u16| format!("udp 10.1.0.5:{n} > 10.99.0.1:53");
+    match reason {
         DropReason::Denied => {
             config.services[4].allow = vec![prefix("10.1.0.6/32")];
             Bed::new(config).send(0, &udp(1)).verdict
@@ -187,6 +217,14 @@ fn together(reason: DropReason) -> Verdict {
             let _ = bed.send(0, &udp(1));
             bed.send(0, &udp(2)).verdict
         }
+        other => panic!("{other}: elsewhere"),
+    }
+}
+
+/// Fragments that do not belong together, or come to nothing.
+fn fragment(reason: DropReason) -> Verdict {
+    let mut config = config();
+    match reason {
         DropReason::FragmentOverlap | DropReason::FragmentDuplicate => {
             let mut bed = Bed::new(config);
             let len = if reason == DropReason::FragmentOverlap { 24 } else { 16 };
@@ -207,7 +245,7 @@ fn together(reason: DropReason) -> Verdict {
             assert_eq!(bed.engine.stats().dropped(reason), 1);
             Verdict::Drop(reason)
         }
-        other => panic!("{other}: one packet is enough"),
+        other => panic!("{other}: elsewhere"),
     }
 }
 
