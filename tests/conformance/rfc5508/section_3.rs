@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use nat::{Nat, Verdict};
+use nat::{Mapping, Mode, Nat, Verdict};
 use netstack::wire::Family;
-use tests::bed::{Bed, canonical, config};
+use tests::bed::{Bed, canonical, config, pool, service};
 use tests::talk::{Kind, Talk};
 
 tests::conforms! {
@@ -16,6 +16,24 @@ tests::conforms! {
             talk.passes(0, &talk.request(), 1, &format!("{there} ttl=63"));
             talk.passes(1, &talk.answer(), 0, &format!("{back} ttl=63"));
         }
+    }
+
+    /// A query identifier is mapped to the same one toward every remote host, if mapping is to be
+    /// independent of endpoints.
+    I2 FullNat "RFC 5508 REQ-1a"
+    fn one_identifier_serves_all_hosts() {
+        let mut config = config();
+        config.snat.mapping = Mapping::EndpointIndependent;
+        config.pools.push(pool("other", &["10.2.0.21:1"]));
+        config.services.push(service("icmp 10.99.0.5", Mode::Nat(Nat::Full), 2));
+        let mut bed = Bed::new(config);
+        let first = bed.send(0, "icmp 10.1.0.5 > 10.99.0.4 echo id=7").line;
+        let second = bed.send(0, "icmp 10.1.0.5 > 10.99.0.5 echo id=7").line;
+        let id = bed.engine.flows().iter().map(|(_, flow)| flow.snat.port).next().unwrap_or(0);
+        assert!(first.starts_with(&format!("icmp 10.99.0.250 > 10.2.0.11 echo id={id} ")), "{first}");
+        assert!(second.starts_with(&format!("icmp 10.99.0.250 > 10.2.0.21 echo id={id} ")), "{second}");
+        let other = bed.send(0, "icmp 10.1.0.6 > 10.99.0.4 echo id=7").line;
+        assert!(!other.contains(&format!(" echo id={id} ")), "another client has another: {other}");
     }
 
     /// So does one that a backend sends, and one past the services.
