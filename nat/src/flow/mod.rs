@@ -21,6 +21,7 @@
 //! Flows that may give way at a limit stand in lists by age ([`evict`]).
 
 pub mod evict;
+mod index;
 pub mod table;
 pub mod tcp;
 

@@ -3,13 +3,13 @@
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use netstack::Instant;
 use netstack::wheel::Wheel;
 use netstack::wire::Tuple;
 use slab::Slab;
 
 use super::evict::{Class, Link, Links, Lists};
+use super::index::Index;
 use super::{Direction, Flow};
 
 /// The name of a flow for as long as it lives; never given to another.
@@ -30,7 +30,7 @@ impl Links for Slab<Flow> {
 pub struct FlowTable {
     entries: Slab<Flow>,
     /// Index and direction of each key, packed in 32 bits.
-    keys: HashTable<u32>,
+    keys: Index,
     hasher: FixedState,
     lists: Lists,
     wheel: Wheel<FlowId>,
@@ -68,11 +68,11 @@ impl FlowTable {
     /// An empty table with room for `capacity` flows, whose hash follows from `seed`.
     ///
     /// Up to that many, no insertion moves others to make room. The memory is not touched before it is
-    /// used, so a capacity of a million costs a few megabytes until flows come.
+    /// used.
     pub fn new(capacity: usize, seed: u64) -> Self {
         Self {
             entries: Slab::with_capacity(capacity),
-            keys: HashTable::with_capacity(2 * capacity),
+            keys: Index::default(),
             hasher: FixedState::with_seed(seed),
             lists: Lists::default(),
             wheel: Wheel::new(),
@@ -102,9 +102,9 @@ impl FlowTable {
 
     /// The flow that a packet with this tuple belongs to, and its direction in it.
     pub fn lookup(&self, tuple: &Tuple) -> Option<(FlowId, Direction)> {
-        let packed = *self
+        let packed = self
             .keys
-            .find(hash(&self.hasher, tuple), |&packed| key_of(&self.entries, packed) == *tuple)?;
+            .find(hash(&self.hasher, tuple), |packed| key_of(&self.entries, packed) == *tuple)?;
         let (index, direction) = unpack(packed);
         Some((self.id(index), direction))
     }
@@ -230,13 +230,11 @@ impl FlowTable {
 
     fn insert_key(&mut self, key: &Tuple, packed: u32) {
         let Self { entries, keys, hasher, .. } = self;
-        keys.insert_unique(hash(hasher, key), packed, |&p| hash(hasher, &key_of(entries, p)));
+        keys.insert(hash(hasher, key), packed, |packed| hash(hasher, &key_of(entries, packed)));
     }
 
     fn remove_key(&mut self, key: &Tuple, packed: u32) {
-        if let Ok(found) = self.keys.find_entry(hash(&self.hasher, key), |&p| p == packed) {
-            found.remove();
-        }
+        self.keys.remove(hash(&self.hasher, key), packed);
     }
 
     /// Checks that every key leads to its flow and every flow has its keys.
