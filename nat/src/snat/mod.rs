@@ -48,6 +48,7 @@
 mod draw;
 mod mapping;
 mod ports;
+mod queue;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

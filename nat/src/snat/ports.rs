@@ -1,10 +1,10 @@
 //! The ports of one scope: which are free, which are held, and in what order the latter come back.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use netstack::Instant;
 
+use super::queue::Queue;
 use crate::flow::FlowId;
 
 const WORDS: usize = 1024;
@@ -76,12 +76,12 @@ pub(super) struct Ports {
     /// Ports that are used or queued.
     busy: u32,
     /// In the order in which they ended.
-    retired: VecDeque<Retired>,
+    retired: Queue<Retired>,
 }
 
 impl Ports {
     pub(super) fn new() -> Self {
-        Self { used: Bits::new(), queued: Bits::new(), busy: 0, retired: VecDeque::new() }
+        Self { used: Bits::new(), queued: Bits::new(), busy: 0, retired: Queue::new() }
     }
 
     /// Takes a port that is neither used nor held: the first one from a place that `draw` points at
