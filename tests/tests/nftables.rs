@@ -6,7 +6,7 @@
 use nat::{Mode, Nat};
 use netstack::Packet;
 use tests::bed::{self, Bed};
-use tests::builder::{line, packet};
+use tests::builder::{fragments, line, packet};
 use tests::kernel_nat::KernelNat;
 
 const RULES: &str = "
@@ -71,16 +71,25 @@ struct Step {
     leg: u16,
     /// `{snat}` stands for the port or identifier that this side's NAT chose.
     line: &'static str,
+    /// If it is sent in fragments, their order.
+    order: &'static [usize],
     expect: Expect,
 }
 
 const fn same(leg: u16, line: &'static str) -> Step {
-    Step { leg, line, expect: Same }
+    Step { leg, line, order: &[], expect: Same }
+}
+
+const fn cut(leg: u16, line: &'static str, order: &'static [usize]) -> Step {
+    Step { leg, line, order, expect: Same }
 }
 
 const fn differs(leg: u16, line: &'static str, why: &'static str) -> Step {
-    Step { leg, line, expect: Differs(why) }
+    Step { leg, line, order: &[], expect: Differs(why) }
 }
+
+/// Bytes in each fragment.
+const PIECE: usize = 1_200;
 
 /// Each starts from nothing and uses a client port of its own.
 const SCENARIOS: &[(&str, &[Step])] = &[
@@ -172,6 +181,17 @@ const SCENARIOS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "fragments in order, and in none",
+        &[
+            cut(0, "udp 10.1.0.5:4015 > 10.99.0.1:53 len=3000 ipid=7", &[0, 1, 2]),
+            cut(1, "udp 10.2.0.11:8080 > 10.99.0.250:{snat} len=3000 ipid=8", &[0, 1, 2]),
+            cut(0, "udp 10.1.0.5:4015 > 10.99.0.1:53 len=3000 ipid=9", &[2, 0, 1]),
+            cut(1, "udp 10.2.0.11:8080 > 10.99.0.250:{snat} len=3000 ipid=10", &[1, 2, 0]),
+            cut(0, "udp [fd01::5]:4015 > [fd99::1]:53 len=3000", &[0, 1, 2]),
+            cut(1, "udp [fd02::11]:8080 > [fd99::250]:{snat} len=3000", &[2, 1, 0]),
+        ],
+    ),
+    (
         "a RST that nobody sent",
         &[
             same(0, "tcp 10.1.0.5:4011 > 10.99.0.1:80 S seq=100 mss=1460"),
@@ -243,8 +263,14 @@ impl Side {
         Self { name, snat: String::new() }
     }
 
-    fn packet(&self, text: &str) -> Packet {
-        packet(&text.replace("{snat}", &self.snat))
+    fn packets(&self, step: &Step) -> Vec<Packet> {
+        let line = step.line.replace("{snat}", &self.snat);
+        if step.order.is_empty() {
+            return vec![packet(&line)];
+        }
+        let pieces = fragments(&line, PIECE);
+        assert_eq!(pieces.len(), step.order.len(), "{line}");
+        step.order.iter().map(|&n| pieces[n].clone()).collect()
     }
 
     /// What came out, in words that do not depend on the port.
@@ -324,10 +350,17 @@ fn the_kernel_does_the_same() {
         let mut bed = Bed::new(config());
         let (mut ours, mut theirs) = (Side::new("balun"), Side::new("nftables"));
         for step in *steps {
-            let out = balun_sends(&mut bed, step.leg, ours.packet(step.line));
-            let balun = ours.canonical(&out);
-            let out = kernel.send(step.leg, theirs.packet(step.line));
-            let nftables = theirs.canonical(&out);
+            let out = ours.packets(step).into_iter();
+            let out: Vec<_> = out.flat_map(|p| balun_sends(&mut bed, step.leg, p)).collect();
+            let mut balun = ours.canonical(&out);
+            let out = theirs.packets(step).into_iter();
+            let out: Vec<_> = out.flat_map(|p| kernel.send(step.leg, p)).collect();
+            let mut nftables = theirs.canonical(&out);
+            if !step.order.is_empty() {
+                // The kernel waits for all fragments, balun for the first alone.
+                balun.sort();
+                nftables.sort();
+            }
             let agree = balun == nftables;
             let expected = match step.expect {
                 Same => agree,
