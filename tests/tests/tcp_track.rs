@@ -482,3 +482,14 @@ fn syns_out_of_turn_are_remembered_up_to_a_limit() {
     assert_eq!(state(1), State::Tcp(TcpState::SynReceived));
     assert_eq!(state(last), State::Tcp(TcpState::Established));
 }
+
+#[test]
+fn what_was_sent_into_a_window_counts_when_the_window_has_shrunk() {
+    for (fin, state) in [(20_501, "backend-fin"), (64_600, "established")] {
+        let mut conversation = Conversation::established();
+        conversation.run(&format!(
+            "> . seq=101 ack=501 win=10
+             < F. seq={fin} ack=101 => {state}"
+        ));
+    }
+}
