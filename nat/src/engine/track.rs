@@ -76,7 +76,7 @@ impl Engine {
             }
             _ => {}
         }
-        flow.expires = now + flow.idle_timeout(&self.timeouts);
+        wind_up(flow, now + flow.idle_timeout(&self.timeouts), segment.as_ref());
         let counters = flow.counters_mut(direction);
         counters.packets += 1;
         counters.bytes += packet.len() as u64;
@@ -149,6 +149,14 @@ fn advance(
         flow.windows.learn(direction, event, segment);
         flow.state = State::Tcp(state.next(direction, event));
     }
+}
+
+/// Lets a flow live until `due`, unless the packet is a RST: that answers something, and gives no time
+/// (RFC 7857 section 7).
+#[inline]
+fn wind_up(flow: &mut Flow, due: Instant, segment: Option<&Segment>) {
+    let answers = segment.is_some_and(|segment| segment.has(TcpFlags::RST));
+    flow.expires = if answers { due.min(flow.expires) } else { due };
 }
 
 /// The edits for a packet of this direction.

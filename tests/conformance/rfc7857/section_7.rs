@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tests::conversation::Conversation;
 use tests::talk::{Kind, Talk};
 
 tests::conforms! {
@@ -25,5 +26,17 @@ tests::conforms! {
             talk.bed.wait(Duration::from_secs(4));
             assert!(talk.bed.engine.flows().is_empty());
         }
+    }
+
+    /// Nor does a RST that a backend answers with.
+    V11 Always "RFC 7857 section 7.1"
+    fn a_reset_in_answer_refreshes_nothing() {
+        let mut conversation = Conversation::established();
+        conversation.run("< R seq=501 => reset");
+        for _ in 0..3 {
+            conversation.run("wait 70s\n< R seq=501 => reset");
+        }
+        conversation.bed.wait(Duration::from_secs(31));
+        assert!(conversation.bed.engine.flows().is_empty());
     }
 }
