@@ -93,7 +93,12 @@ pub fn write_addresses(data: &mut [u8], family: Family, to: &Tuple) {
 /// [`decrement_ttl`], or nothing if this hop is hidden; false if the packet may go no further.
 #[must_use]
 pub fn pass_hop(packet: &mut Packet, headers: &Headers, hidden: bool) -> bool {
-    if hidden { headers.ttl > 0 } else { decrement_ttl(packet, headers) }
+    if hidden { may_pass_hop(headers, hidden) } else { decrement_ttl(packet, headers) }
+}
+
+/// What [`pass_hop`] would say.
+pub const fn may_pass_hop(headers: &Headers, hidden: bool) -> bool {
+    headers.ttl > !hidden as u8
 }
 
 /// Gives a packet other addresses, and an IPv4 header its sum; no transport checksum is changed.

@@ -86,6 +86,11 @@ impl Engine {
         first: &Headers,
         verdict: Verdict,
     ) -> Result<Plan, DropReason> {
+        let flow = first.tuple().and_then(|tuple| self.flows.lookup(&tuple));
+        if let Some((id, _)) = flow {
+            // A part of a SYN cannot be offered to another backend.
+            self.pending_syns.remove(&id);
+        }
         let reply = match verdict {
             Verdict::Forward => false,
             Verdict::Reply => true,
@@ -94,11 +99,7 @@ impl Engine {
                 return Err(DropReason::ProtocolUnsupported);
             }
         };
-        let flow = first.tuple().filter(|_| !reply).and_then(|tuple| self.flows.lookup(&tuple));
-        if let Some((id, _)) = flow {
-            // A part of a SYN cannot be offered to another backend.
-            self.pending_syns.remove(&id);
-        }
+        let flow = flow.filter(|_| !reply);
         // It was the packet of a refused SYN, if it is no first fragment any more.
         let gone = DropReason::NoFlow;
         let headers = Headers::parse(packet).map_err(|_| gone)?;

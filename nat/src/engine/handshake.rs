@@ -25,7 +25,7 @@ use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS, SYN_PATIENCE};
 use crate::rewrite;
 use crate::schedule::Client;
 use crate::snat::Left;
-use crate::{BackendId, Nat, PoolId, Verdict};
+use crate::{BackendId, DropReason, Nat, PoolId, Verdict};
 
 /// The SYNs of half-open flows, to be offered to another backend if theirs does not take them.
 pub(super) type PendingSyns = HashMap<FlowId, PendingSyn, FixedState>;
@@ -82,16 +82,24 @@ impl Engine {
         }
         packet.copy_from(&pending.packet);
         self.pending_syns.insert(id, pending);
-        let headers = Headers::parse(packet).ok()?;
+        Some(self.resend_syn(id, packet))
+    }
+
+    /// Sends a client's SYN to the backend that its flow has now.
+    fn resend_syn(&mut self, id: FlowId, packet: &mut Packet) -> Verdict {
+        let headers = match Headers::parse(packet) {
+            Ok(headers) => headers,
+            Err(malformed) => return Verdict::Drop(malformed.into()),
+        };
+        let Some(flow) = self.flows.get(id) else { return Verdict::Drop(DropReason::NoFlow) };
         if !rewrite::pass_hop(packet, &headers, self.hide_hop) {
-            return None;
+            return Verdict::Drop(DropReason::TtlExceeded);
         }
-        let flow = self.flows.get(id)?;
         let leg = flow.backend_leg;
         self.mtus.clamp_mss([flow.client_leg, leg], packet, &headers);
         rewrite_of(flow, Direction::Forward).apply(packet, &headers);
         self.identifications.renew(packet, &headers);
-        Some(self.leave(packet, &headers, leg))
+        self.leave(packet, &headers, leg)
     }
 
     /// The sequence number of the SYN that a flow's backend has yet to answer, if the SYN was kept.
@@ -110,7 +118,11 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.get(id) else { return };
         let Some((pool, backend)) = flow.assignment.backend else { return };
-        if flow.state != State::Tcp(TcpState::SynSent) || packet.len() > PENDING_SYN_LEN {
+        if flow.state != State::Tcp(TcpState::SynSent)
+            || packet.len() > PENDING_SYN_LEN
+            // It is refused here, and must not be what another backend is offered.
+            || !rewrite::may_pass_hop(headers, self.hide_hop)
+        {
             return;
         }
         let Some(seq) = seq_of(packet, headers) else { return };
