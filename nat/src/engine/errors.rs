@@ -77,7 +77,8 @@ impl Engine {
     }
 
     /// If the error says that a backend cannot be reached by the SYN that we sent it, offers the SYN to
-    /// another. It must quote that SYN's sequence number: the flow changes by it.
+    /// another. It must come by the backend's leg and quote that SYN's sequence number: the flow changes
+    /// by it.
     fn unreachable_backend(
         &mut self,
         now: Instant,
@@ -89,7 +90,7 @@ impl Engine {
     ) -> Option<Verdict> {
         let flow = self.flows.get(id)?;
         let handshaking = flow.kind == Kind::Nat && flow.state == State::Tcp(TcpState::SynSent);
-        if !handshaking || direction != Direction::Reverse {
+        if !handshaking || direction != Direction::Reverse || packet.leg != flow.backend_leg {
             return None;
         }
         let message = &packet.data()[headers.l4()..headers.total_len()];

@@ -2,9 +2,9 @@
 //!
 //! A probe goes out by the leg that leads to the backend, from an address of the SNAT pool with a port
 //! that no flow toward this backend has, so that its answer cannot be taken for a flow's, nor a flow's
-//! for its. What comes back is believed only if it shows that its sender has seen the probe: the
-//! acknowledgment of a random sequence number, a random token, or for UDP, which has no such thing, a
-//! random port. The rest is dropped, and the probe goes on waiting.
+//! for its. What comes back is believed only if it comes by the leg that the probe left by and shows that
+//! its sender has seen it: the acknowledgment of a random sequence number, a random token, or for UDP,
+//! which has no such thing, a random port. The rest is dropped, and the probe goes on waiting.
 //!
 //! | asked | passed | failed at once |
 //! |---|---|---|
@@ -248,7 +248,7 @@ impl Engine {
         if matches!(headers.transport, Transport::Echo { request: true, .. }) {
             return None;
         }
-        if !checksum::verify_transport(packet, headers) {
+        if !self.came_back(ticket, packet) || !checksum::verify_transport(packet, headers) {
             return Some(Verdict::Drop(DropReason::ProbeMismatch));
         }
         let part = &packet.data()[headers.l4()..headers.total_len()];
@@ -294,7 +294,7 @@ impl Engine {
             Proof::Syn { seq } => segment.get(4..8) == Some(&seq.to_be_bytes()),
             Proof::Port => true,
         };
-        if !shows {
+        if !shows || !self.came_back(ticket, packet) {
             return Some(Verdict::Drop(DropReason::ProbeMismatch));
         }
         if !ends_it {
@@ -302,6 +302,12 @@ impl Engine {
         }
         self.finish_probe(now, ticket, &Outcome::Failed(Failure::Unreachable));
         Some(Verdict::Consumed)
+    }
+
+    /// True if a packet came by the leg that the probe had left by: nobody else's are believed, since
+    /// clients may try all ports.
+    fn came_back(&self, ticket: Ticket, packet: &Packet) -> bool {
+        self.probes.flows.get(&ticket).is_some_and(|flow| flow.backend_leg == packet.leg)
     }
 
     /// Checks that pools have the state that the checks give them, and that no probe outlives its turn.

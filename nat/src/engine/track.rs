@@ -117,7 +117,8 @@ impl Engine {
         packet: &mut Packet,
     ) -> Option<Verdict> {
         let flow = self.flows.get(id)?;
-        if flow.state != State::Tcp(TcpState::SynSent) {
+        // Clients, who know what to answer, must not speak for backends.
+        if flow.state != State::Tcp(TcpState::SynSent) || packet.leg != flow.backend_leg {
             return None;
         }
         let counts = flow.windows.judge(TcpState::SynSent, Direction::Reverse, segment);
