@@ -3,6 +3,7 @@
 use netstack::wire::{Headers, Protocol, Transport, Tuple};
 use netstack::{Instant, Packet};
 
+use super::ours::is_stand_in;
 use super::pickup::shows_life;
 use super::track::rewrite_of;
 use super::{Engine, mtu};
@@ -181,6 +182,9 @@ impl Engine {
         if !flags.is_initial_syn() {
             return Verdict::Drop(DropReason::NoFlow);
         }
+        if !is_stand_in(tuple.src) {
+            return Verdict::Drop(DropReason::Martian);
+        }
         match self.try_admit_upstream(now, packet, headers, tuple) {
             Ok(()) => Verdict::Forward,
             Err(reason) => {
@@ -233,11 +237,13 @@ impl Engine {
         let (address, port) = backend.address_for(flow.vip.port);
         let leg = self.routes.lookup(address).ok_or(DropReason::NoRoute)?;
         let protocol = flow.protocol;
-        let snat = if nat == Nat::Dnat && !self.hairpins(flow, leg) {
+        let hairpins = self.hairpins(flow.client.address, flow.client_leg, leg);
+        let snat = if nat == Nat::Dnat && !hairpins {
             flow.client
         } else {
             let far = TransportAddr::new(address, port);
-            self.map_source(now, flow, flow.vip.address, far)?
+            let fallback = self.speaks_from(flow.vip.address).ok_or(DropReason::NoPort)?;
+            self.map_source(now, flow, fallback, far)?
         };
         // An echo has one identifier for both ends.
         let port = if protocol == Protocol::Icmp { snat.port } else { port };

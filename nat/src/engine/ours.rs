@@ -52,6 +52,11 @@ impl OwnAddresses {
     }
 }
 
+/// True for the source of this process's own connections, before they are translated.
+pub(super) fn is_stand_in(address: Address) -> bool {
+    [Address::from_v4(LOCAL_V4), Address::from_v6(LOCAL_V6)].contains(&address)
+}
+
 impl Engine {
     /// Answers a packet to an address of ours on which no service took it.
     pub(super) fn answer(
@@ -118,19 +123,21 @@ impl Engine {
         if !icmp::may_report(packet, headers) || self.silent_legs.contains(&packet.leg) {
             return Verdict::Drop(reason);
         }
-        // RFC 1812 section 4.3.2.4: from an address of ours, best the one that the sender knows.
-        let source = if self.own.contains(headers.dst) {
-            Some(headers.dst)
-        } else {
-            self.own_address(headers.family)
-        };
-        let Some(source) = source else { return Verdict::Drop(reason) };
+        // RFC 1812 section 4.3.2.4.
+        let Some(source) = self.speaks_from(headers.dst) else { return Verdict::Drop(reason) };
         if !self.errors.take(now, headers.src) {
             return Verdict::Drop(DropReason::RateLimited);
         }
         let mtu = self.mtus.of(packet.leg, headers.family);
         icmp::error(packet, headers, source, error, mtu);
         Verdict::Reject(reason)
+    }
+
+    /// The address of ours to speak from to somebody who has spoken to `asked`: best that one, which he
+    /// knows. An address that is not ours, of a prefix that a service listens on, is none: anybody
+    /// chooses it, and each one used has a port range of its own.
+    pub(super) fn speaks_from(&self, asked: Address) -> Option<Address> {
+        if self.own.contains(asked) { Some(asked) } else { self.own_address(asked.family()) }
     }
 
     /// Refuses a packet whose TTL ends here.

@@ -77,9 +77,20 @@ impl Engine {
             // The client must not hear of a backend by its own name; it answers with a RST.
             return Some(Verdict::Drop(DropReason::NoFlow));
         };
+        // Who has spoken is not to be believed by its address alone: the flow would never give way.
+        if self.routes.lookup(tuple.src) != Some(packet.leg) {
+            return Some(Verdict::Drop(DropReason::Martian));
+        }
         let (vip, port) = self.services.get(service)?.only()?;
         let forward = Tuple { dst: vip, dst_port: port, ..tuple.reversed() };
         let leg = self.routes.lookup(tuple.dst)?;
+        if self.hairpins(forward.src, leg, packet.leg) {
+            // Its source was translated too, to what nobody knows any more.
+            return Some(Verdict::Drop(DropReason::NoFlow));
+        }
+        if !self.policy.allows(service, forward.src) {
+            return Some(Verdict::Drop(DropReason::Denied));
+        }
         if let Err(reason) = self.policy.take(now, service, forward.src) {
             return Some(Verdict::Drop(reason));
         }

@@ -60,8 +60,8 @@ impl Engine {
     /// True if a backend reached by `leg` would answer this client past us, so that DNAT must rewrite
     /// the source too (hairpinning, RFC 4787 REQ-9): the client is a backend, or lies behind the same of
     /// several legs.
-    pub(super) fn hairpins(&self, flow: &Flow, leg: LegId) -> bool {
-        (self.legs > 1 && flow.client_leg == leg) || self.inside.contains(flow.client.address)
+    pub(super) fn hairpins(&self, client: Address, client_leg: LegId, leg: LegId) -> bool {
+        (self.legs > 1 && client_leg == leg) || self.inside.contains(client)
     }
 
     /// Takes a pool address and port for a flow. At the last resort it is that of a flow which is
