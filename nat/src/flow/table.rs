@@ -121,13 +121,15 @@ impl FlowTable {
         })
     }
 
-    /// Tracks `flow`; gives it back if one of its keys is taken.
+    /// Tracks `flow`; gives it back if one of its keys is taken, or its two are one: a backend that is
+    /// its own client, seen as the service that it asked.
     ///
     /// # Errors
     /// The flow, untracked.
     pub fn insert(&mut self, mut flow: Flow) -> Result<FlowId, Box<Flow>> {
         let (forward, reverse) = (flow.forward_key(), flow.reverse_key());
-        if self.lookup(&forward).is_some() || self.lookup(&reverse).is_some() {
+        let taken = |key| self.lookup(key).is_some();
+        if forward == reverse || taken(&forward) || taken(&reverse) {
             return Err(Box::new(flow));
         }
         self.generation = self.generation.wrapping_add(1);
