@@ -1,6 +1,6 @@
 //! The fuzzers' harnesses on bytes of a seed, and on every input that once made one fail.
 //!
-//! `BALUN_SEED=n` repeats a seed.
+//! `BALUN_SEED=n` repeats a seed, `BALUN_SEEDS=n-m` runs many.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,16 @@ use tests::fuzz;
 
 type Harness = fn(&[u8]);
 
-const HARNESSES: [(&str, Harness); 3] =
-    [("headers", fuzz::headers), ("engine", fuzz::engine), ("icmp", fuzz::icmp)];
+const HARNESSES: [(&str, Harness); 4] = [
+    ("headers", fuzz::headers),
+    ("engine", fuzz::engine),
+    ("configured", fuzz::configured),
+    ("icmp", fuzz::icmp),
+];
 
 #[test]
 fn random_bytes_break_nothing() {
-    let seeds = match std::env::var("BALUN_SEED").map(|seed| seed.parse()) {
-        Ok(Ok(seed)) => vec![seed],
-        _ => (0..150).collect::<Vec<u64>>(),
-    };
-    for seed in seeds {
+    for seed in seeds() {
         let mut rng = Rng::new(mix(seed));
         let bytes: Vec<u8> = (0..rng.below(3_000)).map(|_| rng.next_u64() as u8).collect();
         for (name, harness) in HARNESSES {
@@ -27,6 +27,16 @@ fn random_bytes_break_nothing() {
             assert!(std::panic::catch_unwind(run).is_ok(), "{name}: repeat with BALUN_SEED={seed}");
         }
     }
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let one = std::env::var("BALUN_SEED").ok().and_then(|seed| number(&seed));
+    let many = std::env::var("BALUN_SEEDS").ok().and_then(|seeds| {
+        let (first, last) = seeds.split_once('-')?;
+        Some(number(first)?..number(last)? + 1)
+    });
+    one.map(|seed| seed..seed + 1).or(many).unwrap_or(0..150)
 }
 
 /// Inputs that a fuzzer found, by the harness that they broke: `regressions/HARNESS/NAME`, named after

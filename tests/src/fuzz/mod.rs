@@ -3,12 +3,16 @@
 //! `fuzz/` wraps them for libFuzzer; `tests/fuzz.rs` runs them on seeded bytes and on every input that
 //! once failed.
 
+mod configured;
+
 use std::time::Duration;
 
 use nat::flow::Flow;
+use nat::health::{Admin, Failure, Order, Outcome};
 use nat::{BackendId, BackendState, Engine, PoolId, Verdict};
 use netstack::segment::segment;
-use netstack::wire::{Headers, Quote, text};
+use netstack::wire::fields::icmp_field;
+use netstack::wire::{Headers, Quote, Transport, text};
 use netstack::{Instant, LegId, Packet};
 
 use crate::bed::{Bed, config, is_good};
@@ -80,7 +84,7 @@ pub fn headers(data: &[u8]) {
 }
 
 /// An engine under packets in any order, some of them answers to what it sent: its tables agree, its
-/// limits hold, and what leaves is sound if what came was.
+/// limits hold, what leaves is sound if what came was, and left alone it forgets everything in time.
 ///
 /// # Panics
 /// If one of these does not hold.
@@ -91,32 +95,25 @@ pub fn engine(data: &[u8]) {
     config.limits.flows = FLOWS;
     config.limits.half_open = HALF_OPEN;
     config.limits.fragments = DATAGRAMS;
-    let mut run = Run::new(config);
-    for _ in 0..STEPS {
-        if choices.is_used_up() {
-            break;
-        }
-        run.now += pause(&mut choices);
-        if choices.below(40) == 0 {
-            run.change_a_backend(&mut choices);
-        }
-        let mut packet = match run.departed.pop() {
-            Some(packet) if choices.below(2) == 0 => packet,
-            _ => plausible(&mut choices, LINES, LEGS),
-        };
-        if choices.below(3) == 0 {
-            spoil(&mut choices, &mut packet);
-        }
-        let local = choices.below(16) == 0;
-        run.step(packet, local);
-    }
+    Run::new(config).play(&mut choices, LINES);
+}
+
+/// The same for an engine of which everything that can be configured is chosen too.
+///
+/// # Panics
+/// As [`engine`].
+pub fn configured(data: &[u8]) {
+    let mut choices = Spelled::new(data);
+    let config = configured::configured(&mut choices);
+    Run::new(config).play(&mut choices, &[LINES, configured::LINES].concat());
 }
 
 struct Run {
     engine: Engine,
     now: Instant,
-    /// Packets that left, turned around.
+    /// Packets that left.
     departed: Vec<Packet>,
+    orders: Vec<Order>,
     scratch: Packet,
 }
 
@@ -124,53 +121,159 @@ impl Run {
     fn new(config: nat::Config) -> Self {
         let engine = Engine::new(config).unwrap_or_else(|e| panic!("{e}"));
         let now = Instant::from_secs(1);
-        Self { engine, now, departed: Vec::new(), scratch: Packet::max_sized() }
+        let (departed, orders) = (Vec::new(), Vec::new());
+        Self { engine, now, departed, orders, scratch: Packet::max_sized() }
+    }
+
+    fn play(mut self, choices: &mut Spelled<'_>, lines: &[&str]) {
+        for _ in 0..STEPS {
+            if choices.is_used_up() {
+                break;
+            }
+            self.now += pause(choices);
+            if choices.below(40) == 0 {
+                self.change_a_backend(choices);
+            }
+            self.finish_a_probe(choices);
+            let mut packet = match self.departed.pop() {
+                Some(packet) if choices.below(2) == 0 => come_back(choices, packet),
+                _ => plausible(choices, lines, LEGS),
+            };
+            if choices.below(3) == 0 {
+                spoil(choices, &mut packet);
+            }
+            let local = choices.below(16) == 0;
+            self.step(packet, local);
+        }
+        self.leave_alone();
     }
 
     fn change_a_backend(&mut self, choices: &mut impl Choices) {
         use BackendState::{Down, Drain, Maint, Ready};
         let (pool, backend) = (PoolId(choices.below(2) as u16), BackendId(choices.below(2) as u16));
-        let state = [Ready, Drain, Maint, Down][choices.below(4) as usize];
-        self.engine.set_backend_state(self.now, pool, backend, state);
+        if self.engine.health().config(pool).is_some() {
+            let admin = [Admin::Ready, Admin::Drain, Admin::Maint][choices.below(3) as usize];
+            self.engine.set_admin(self.now, pool, backend, admin);
+        } else {
+            let state = [Ready, Drain, Maint, Down][choices.below(4) as usize];
+            self.engine.set_backend_state(self.now, pool, backend, state);
+        }
+    }
+
+    /// Does as a divert does that was given probes to make, some of them late or twice.
+    fn finish_a_probe(&mut self, choices: &mut impl Choices) {
+        self.orders.extend(std::iter::from_fn(|| self.engine.poll_probe()));
+        let Some(order) = self.orders.last() else { return };
+        let ticket = order.ticket;
+        if choices.below(2) == 0 {
+            self.orders.pop();
+        }
+        let outcome = match choices.below(2) {
+            0 => Outcome::Passed,
+            _ => Outcome::Failed(Failure::Refused),
+        };
+        self.engine.finish_probe(self.now, ticket, &outcome);
+        while self.engine.poll_change().is_some() {}
     }
 
     fn step(&mut self, mut packet: Packet, local: bool) {
-        let was_good = is_good(&packet);
+        let was_good = is_good(&packet) && segment(&packet, 65_535).is_ok();
+        let is_super = packet.offload.gso.is_some();
+        let failovers = self.engine.stats().syn_failovers;
         let verdict = if local {
             self.engine.handle_local(self.now, &mut packet)
         } else {
             self.engine.handle_packet(self.now, &mut packet)
         };
         if matches!(verdict, Verdict::Forward | Verdict::Reply | Verdict::Reject(_)) {
+            // What leaves after a failover may be a SYN that came before, and was not good.
+            let was_good = was_good && self.engine.stats().syn_failovers == failovers;
             if was_good {
                 assert!(is_good(&packet), "{}", text::Line::exact(&packet));
             }
             self.depart(packet, was_good);
         }
+        // Of what came before, or was cut, there are only fragments, and pieces of a super-packet.
+        self.transmit(|headers| is_super || headers.transport == Transport::Fragment);
+        self.handle_timeout();
+    }
+
+    fn handle_timeout(&mut self) {
         self.engine.handle_timeout(self.now);
+        self.transmit(|_| true);
+        self.engine.assert_consistent();
+        assert!(self.engine.flows().len() <= FLOWS);
+    }
+
+    fn transmit(&mut self, may_leave: impl Fn(&Headers) -> bool) {
         let mut departures = 0;
         let mut next = std::mem::replace(&mut self.scratch, Packet::with_capacity(0));
         while self.engine.poll_transmit(&mut next) {
+            let headers = Headers::parse(&next);
+            let line = || text::Line::exact(&next).to_string();
+            assert!(headers.as_ref().is_ok_and(&may_leave), "{}", line());
             self.depart(next.clone(), false);
             departures += 1;
             assert!(departures < DEPARTURES);
         }
         self.scratch = next;
-        self.engine.assert_consistent();
-        assert!(self.engine.flows().len() <= FLOWS);
     }
 
-    fn depart(&mut self, mut packet: Packet, was_good: bool) {
+    fn depart(&mut self, packet: Packet, was_good: bool) {
         assert!(u64::from(packet.leg.0) < LEGS, "{packet:?}");
         if was_good {
             assert!(segment(&packet, 65_535).is_ok(), "{packet:?}");
         }
-        answer(&mut packet);
         self.departed.push(packet);
         if self.departed.len() > 16 {
             self.departed.remove(0);
         }
     }
+
+    /// Lets hours pass in which nothing comes: every call gets on, and in the end only backends that
+    /// are still asked have anything.
+    fn leave_alone(mut self) {
+        for _ in 0..4 {
+            self.now += Duration::from_hours(1);
+            for calls in 0.. {
+                let due = self.engine.poll_timeout();
+                if due.is_none_or(|due| due > self.now) {
+                    break;
+                }
+                assert!(calls < 64, "it is always {due:?}");
+                self.handle_timeout();
+            }
+        }
+        assert!(self.engine.flows().is_empty() && self.engine.fragments().is_empty());
+        assert!(self.engine.clients().is_empty());
+        let asked = (0..2).filter(|&n| self.engine.health().config(PoolId(n)).is_some()).count();
+        assert!(self.engine.snat().len() <= 2 * asked);
+        assert!(asked > 0 || self.engine.poll_timeout().is_none());
+    }
+}
+
+/// What may come when `packet` has left: mostly an answer, at times an error, or itself again.
+fn come_back(choices: &mut impl Choices, mut packet: Packet) -> Packet {
+    match choices.below(8) {
+        0 if packet.len() > 20 => error_about(choices, &packet),
+        1 => packet,
+        _ => {
+            answer(&mut packet);
+            answer_echo(&mut packet);
+            packet
+        }
+    }
+}
+
+/// Makes an echo request the reply to it.
+fn answer_echo(packet: &mut Packet) {
+    let Ok(headers) = Headers::parse(packet) else { return };
+    if !matches!(headers.transport, Transport::Echo { request: true, .. }) {
+        return;
+    }
+    let kind = if headers.src.is_v4() { 0 } else { 129 };
+    packet.data_mut()[headers.l4() + icmp_field::TYPE] = kind;
+    mend_icmp(packet);
 }
 
 /// ICMP errors about packets of live flows, true ones and spoilt ones: no flow changes for one, and a
