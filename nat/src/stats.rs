@@ -15,7 +15,8 @@ pub struct Stats {
     pub replied: u64,
     /// Handed to the [`Divert`](crate::Divert).
     pub diverted: u64,
-    /// Fragments kept for later. Each is one day released, or dropped for a reason of its own.
+    /// Packets kept for later. A fragment is one day released, or dropped for a reason of its own; a SYN
+    /// that nobody asked for is refused, or forgotten when ours meets it.
     pub held: u64,
     /// Kept fragments that were sent on, or became part of a whole packet.
     pub released: u64,

@@ -1,11 +1,9 @@
 //! Where parts of the packet path meet: what one leaves behind for another, and who may speak for whom.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::time::Duration;
 
 use nat::limits::FAILURES_TO_EJECT;
-use nat::{BackendState, DropReason, HealthConfig, Mode, Nat, Prefix, Probe, Verdict};
+use nat::{BackendState, DropReason, HealthConfig, Mapping, Mode, Nat, Prefix, Probe, Verdict};
 use netstack::LegId;
 use netstack::wire::text;
 use tests::bed::{Bed, addr, config, pool, service};
@@ -143,6 +141,30 @@ fn an_echo_of_a_backend_to_itself_does_not_become_its_own_answer() {
     let seen = bed.send(1, "icmp 10.2.0.12 > 10.99.0.4 echo id=5000 seq=1");
     assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoPort));
     assert!(bed.engine.flows().is_empty());
+}
+
+#[test]
+fn a_connection_of_this_process_and_a_probe_do_not_share_a_tuple() {
+    let mut config = config();
+    config.snat.mapping = Mapping::EndpointIndependent;
+    config.snat.quarantine = Duration::ZERO;
+    config.limits.half_open = 16;
+    config.pools[0].backends.truncate(1);
+    config.pools[0].health = Some(HealthConfig::new(Probe::Tcp));
+    let mut bed = Bed::new(config);
+    bed.wait(Duration::ZERO);
+    bed.wait(Duration::from_secs(1));
+    let (_, probe) = bed.transmit().unwrap();
+    // The probe has one of these ports, and so one mapping with the connection from there.
+    let mut refused = 0;
+    for port in 1..=u16::MAX {
+        let mut syn = packet(&format!("tcp 192.0.0.8:{port} > 10.2.0.11:8080 S"));
+        let verdict = bed.engine.handle_local(bed.now, &mut syn);
+        refused += usize::from(verdict == Verdict::Reject(DropReason::NoPort));
+        let line = text::Line::of(&syn).to_string();
+        assert_ne!(line.split(' ').nth(1), probe.split(' ').nth(1), "{line}");
+    }
+    assert_eq!(refused, 1);
 }
 
 #[test]

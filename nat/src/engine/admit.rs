@@ -212,6 +212,11 @@ impl Engine {
         let source = self.map_source(now, &flow, fallback, backend)?;
         flow.set_backend(source, backend, leg);
         let rewrite = rewrite_of(&flow, Direction::Forward);
+        // With one mapping for all backends, a probe may ask from the same port.
+        if self.probes.awaits(&flow.reverse_key()) {
+            self.unmap_source(now, &flow, Left::Clean);
+            return Err(DropReason::NoPort);
+        }
         if let Err(flow) = self.flows.insert(flow) {
             self.unmap_source(now, &flow, Left::Clean);
             return Err(DropReason::NoPort);
