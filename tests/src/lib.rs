@@ -24,6 +24,8 @@ pub mod oracle;
 pub mod pattern;
 pub mod payload;
 pub mod reassembly;
+#[cfg(feature = "system")]
+pub mod sockets;
 pub mod talk;
 #[cfg(feature = "system")]
 pub mod topology;

@@ -46,6 +46,13 @@ struct Balancer {
 /// The servers in one namespace.
 #[derive(Debug)]
 struct Backend {
+    namespace: Namespace,
+    index: usize,
+    servers: Option<Servers>,
+}
+
+#[derive(Debug)]
+struct Servers {
     stop: Option<oneshot::Sender<()>>,
     ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<(), NamespaceError>>>,
@@ -90,7 +97,10 @@ impl World {
         }
         let client = namespaces.remove(0);
         let ledger = Ledger::default();
-        let backends = (0..).zip(&namespaces).map(|(i, n)| Backend::start(n, i, &ledger)).collect();
+        let mut backends: Vec<_> = (0..).zip(namespaces).map(|(i, n)| Backend::new(n, i)).collect();
+        for backend in &mut backends {
+            backend.start(&ledger);
+        }
         Some(Self { client, ledger, backends, balancer: Some(Balancer::start(plan, tuns)) })
     }
 
@@ -139,6 +149,34 @@ impl World {
         if let Some(backend) = self.backends.get_mut(backend) {
             backend.kill();
         }
+    }
+
+    /// Starts the servers of a backend again.
+    ///
+    /// # Panics
+    /// If they cannot be.
+    pub fn revive(&mut self, backend: usize) {
+        if let Some(backend) = self.backends.get_mut(backend) {
+            backend.start(&self.ledger);
+        }
+    }
+
+    /// Runs `work` on a thread in a backend's namespace.
+    ///
+    /// # Panics
+    /// If `work` does, or there is no such backend.
+    pub fn as_backend<T: Send>(&self, backend: usize, work: impl FnOnce() -> T + Send) -> T {
+        self.backends[backend].namespace.run(work).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Runs `ip` with these words in a backend's namespace.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn ip(&self, backend: usize, words: &str) {
+        let run = || Command::new("ip").args(words.split(' ')).env_clear().output();
+        let output = self.as_backend(backend, run).unwrap_or_else(|e| panic!("ip: {e}"));
+        assert!(output.status.success(), "ip {words}: {output:?}");
     }
 
     /// Stops the balancer; its counters.
@@ -197,7 +235,12 @@ impl Balancer {
 }
 
 impl Backend {
-    fn start(namespace: &Namespace, index: usize, ledger: &Ledger) -> Self {
+    const fn new(namespace: Namespace, index: usize) -> Self {
+        Self { namespace, index, servers: None }
+    }
+
+    fn start(&mut self, ledger: &Ledger) {
+        let (namespace, index) = (&self.namespace, self.index);
         let any = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
         let bind = || {
             let listen = |port| {
@@ -223,13 +266,14 @@ impl Backend {
         });
         let echo = namespace.spawn_thread("echo", move || echo(&datagrams, &flag));
         let threads = [streams, echo].map(|thread| thread.unwrap_or_else(|e| panic!("{e}")));
-        Self { stop: Some(stop), ended, threads: threads.into() }
+        self.servers = Some(Servers { stop: Some(stop), ended, threads: threads.into() });
     }
 
     fn kill(&mut self) {
-        self.stop = None;
-        self.ended.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
+        let Some(mut servers) = self.servers.take() else { return };
+        servers.stop = None;
+        servers.ended.store(true, Ordering::Relaxed);
+        for thread in servers.threads.drain(..) {
             // Its panic has been printed.
             let _ = thread.join();
         }

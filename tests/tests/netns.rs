@@ -14,13 +14,11 @@ use std::time::{Duration, Instant};
 use nat::DropReason;
 use netstack::wire::Family;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, getsockopt,
-    recvmsg, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, setsockopt, sockopt};
 use tempfile::TempDir;
 use tests::netns::{PATIENCE, World};
 use tests::pattern::Pattern;
+use tests::sockets::{allow_ping, await_that, connected, ping};
 use tests::topology::{
     BYTES, CLOSED, Certificate, DATAGRAMS, FAMILIES, Mode, TLS, WEB, backend, echo_vip, vip,
 };
@@ -209,15 +207,6 @@ fn many_datagrams_keep_their_flow() {
     assert_eq!(stats.flows_opened, 20);
 }
 
-/// A socket that talks to `to` alone, and not for ever.
-fn connected(to: SocketAddr) -> UdpSocket {
-    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-    let socket = UdpSocket::bind((any, 0)).unwrap();
-    socket.connect(to).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
 #[test]
 fn echo_requests_are_answered() {
     let _watchdog = Watchdog::new("echo requests", LIMIT);
@@ -225,31 +214,11 @@ fn echo_requests_are_answered() {
     for family in FAMILIES {
         let services = [vip(family, 0).ip(), echo_vip(family), backend(family, 0)];
         let answered = world.as_client(|| {
-            // Whom the kernel lets make such sockets: everybody, in this namespace.
-            std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
+            allow_ping();
             services.map(|address| ping(address, 1_000))
         });
         assert_eq!(answered, [true; 3], "{family:?}");
     }
-}
-
-/// Sends an echo request with `len` bytes; true if the answer has them.
-fn ping(address: IpAddr, len: usize) -> bool {
-    let (family, protocol, kind) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
-        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
-    };
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let socket = UdpSocket::from(socket(family, SockType::Datagram, flags, protocol).unwrap());
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.connect((address, 0)).unwrap();
-    // The kernel writes checksum and identifier.
-    let mut request = vec![kind, 0, 0, 0, 0, 0, 0, 1];
-    request.extend(Pattern::bytes(3, len));
-    socket.send(&request).unwrap();
-    let mut answer = vec![0; 2 * len + 100];
-    let got = socket.recv(&mut answer).unwrap();
-    answer[..got].ends_with(&request[8..])
 }
 
 /// A world in which the leg of this number carries packets of 1,400 bytes and the others of 1,500.
@@ -501,14 +470,4 @@ fn queued_error(socket: &UdpSocket) -> Answer {
         return Answer::Error { said: (error.ee_type, error.ee_code), by };
     }
     panic!("an error without a reason");
-}
-
-/// Looks again and again until it is so.
-#[track_caller]
-fn await_that(mut so: impl FnMut() -> bool, what: &str) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
