@@ -36,12 +36,13 @@ impl Console {
         }
     }
 
-    /// Sends what the libraries log to the standard error stream.
+    /// Sends what the libraries log to the standard error stream; with `-v` it says from which of them.
     pub fn log(&self) {
         tracing_subscriber::fmt()
             .with_max_level(self.log_level())
             .with_writer(io::stderr)
             .with_ansi(self.color)
+            .with_target(self.verbosity.verbose > 0)
             .init();
     }
 

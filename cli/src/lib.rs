@@ -26,3 +26,4 @@ pub mod run;
 pub mod runtime;
 pub mod seed;
 pub mod sim;
+mod summary;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use nat::stats::Stats;
 use nat::{Mode, Nat};
 use netstack::LegId;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::plan::{AllStats, OpenError, Plan, Protocol};
-use crate::runtime::{Clock, Leg, LegStats, Runtime};
+use crate::plan::{OpenError, Plan, Protocol};
+use crate::runtime::{Clock, Leg, Runtime};
+use crate::summary::Summary;
 
 /// Why it did not start, or did not go on.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
         let _ = announce(talk, &plan);
         let _ = writeln!(talk, "running; Ctrl-C stops it");
         let names: Vec<_> = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
-        let services: Vec<_> = plan.engine.services.iter().map(|s| s.name.clone()).collect();
+        let services = plan.engine.services.clone();
         let legs = (0..)
             .zip(tuns)
             .map(|(id, tun)| Leg::new(LegId(id), tun))
@@ -78,8 +78,15 @@ pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         let result = runtime.run(stop).await;
         let legs: Vec<_> = names.iter().zip(runtime.leg_stats().copied()).collect();
-        let engine = runtime.balancer_mut().engine.stats().clone();
-        let _ = sum_up(talk, &legs, &engine, &services, &stats);
+        let engine = &runtime.balancer_mut().engine;
+        let summary = Summary {
+            legs: &legs,
+            stats: engine.stats(),
+            pools: engine.pools(),
+            services: &services,
+            applications: &stats,
+        };
+        let _ = summary.write(talk);
         result.map_err(RunError::Io)
     })
 }
@@ -121,48 +128,4 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
         writeln!(talk, "service  {name}  {listens}  {mode}, pool {pool} of {backends}")?;
     }
     talk.flush()
-}
-
-fn sum_up(
-    talk: &mut impl Write,
-    legs: &[(&String, LegStats)],
-    engine: &Stats,
-    services: &[String],
-    applications: &AllStats,
-) -> io::Result<()> {
-    writeln!(talk, "stopped")?;
-    for (name, leg) in legs {
-        let LegStats { received, sent, send_drops, .. } = leg;
-        writeln!(
-            talk,
-            "leg      {name}  received {received}, sent {sent}, not taken {send_drops}"
-        )?;
-    }
-    let Stats { packets, forwarded, replied, diverted, flows_opened, .. } = engine;
-    writeln!(
-        talk,
-        "packets  {packets}: {forwarded} forwarded, {replied} answered, {diverted} ended here; \
-         {flows_opened} flows"
-    )?;
-    let Stats { probes_sent, probes_passed, probes_failed, .. } = engine;
-    if *probes_sent > 0 {
-        writeln!(
-            talk,
-            "checks   {probes_sent} probes: {probes_passed} passed, {probes_failed} failed"
-        )?;
-    }
-    for (reason, count) in engine.drops() {
-        writeln!(talk, "dropped  {count}  {reason}")?;
-    }
-    for (id, read) in applications {
-        let stats = read();
-        let name = services.get(usize::from(id.0)).map_or("", String::as_str);
-        let total: u64 = stats.by_backend.iter().sum();
-        writeln!(
-            talk,
-            "service  {name}  {total} by backend {:?}, {} upstream connections, {} refused",
-            stats.by_backend, stats.upstream_connects, stats.rejected
-        )?;
-    }
-    Ok(())
 }

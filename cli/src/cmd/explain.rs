@@ -22,8 +22,9 @@ pub(super) fn run(args: &ExplainArgs, console: &Console) -> ExitCode {
 }
 
 fn page(topic: &str) -> Option<String> {
-    if let Some(name) = topic.strip_prefix("drop:") {
-        let reason = DropReason::ALL.iter().find(|reason| reason.name() == name)?;
+    // A summary shows a reason without the prefix.
+    let name = topic.strip_prefix("drop:").unwrap_or(topic);
+    if let Some(reason) = DropReason::ALL.iter().find(|reason| reason.name() == name) {
         return Some(format!("drop:{name}\n\n{}\n", reason.description()));
     }
     // Accept the code as a message shows it: `error[E0304]`.
@@ -41,7 +42,7 @@ fn list() -> String {
     }
     out.push_str("drop reasons\n");
     for reason in DropReason::ALL {
-        let _ = writeln!(out, "  drop:{reason}");
+        let _ = writeln!(out, "  drop:{reason:<20}  {}", reason.description());
     }
     out
 }
@@ -62,8 +63,18 @@ mod tests {
     }
 
     #[test]
+    fn a_drop_reason_is_found_with_and_without_its_prefix() {
+        for reason in DropReason::ALL {
+            let page = page(reason.name());
+            assert!(page.as_ref().is_some_and(|page| page.contains(reason.description())));
+            assert_eq!(page, super::page(&format!("drop:{reason}")));
+        }
+    }
+
+    #[test]
     fn the_list_is_whole() {
         let list = list();
+        assert!(DropReason::ALL.iter().all(|reason| list.contains(reason.description())));
         assert!(Code::ALL.iter().all(|code| list.contains(code.as_str())));
     }
 }
