@@ -71,7 +71,7 @@ fn engine(stats: &Stats) -> String {
             (*flows_opened, "opened"),
             (*flows_expired, "expired"),
             (*flows_evicted, "gave way at a limit"),
-            (*syn_failovers, "SYNs went to another backend"),
+            (*syn_failovers, "moved to another backend by their SYN"),
         ],
     );
     line(
@@ -223,7 +223,7 @@ service  s1  3 served (a 3, b 0), 0 upstream connections, 0 refused
         stats.drop_held(nat::DropReason::FragmentTimeout, 2);
         (stats.probes_sent, stats.probes_failed) = (6, 6);
         let expected = "\
-flows    9 opened, 2 gave way at a limit, 1 SYNs went to another backend
+flows    9 opened, 2 gave way at a limit, 1 moved to another backend by their SYN
 snat     0 ports reused before their rest was over, 4 ports of another address than the client's
 pieces   5 fragments held, 3 passed on, 2 dropped, 1 datagrams not whole in time
 checks   6 probes, 6 failed
