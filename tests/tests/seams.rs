@@ -176,3 +176,30 @@ fn what_this_process_sends_comes_from_its_own_address() {
     assert_eq!(verdict, Verdict::Drop(DropReason::Martian), "{}", text::Line::of(&syn));
     bed.engine.assert_consistent();
 }
+
+/// Or three packets of one host would make a flow that no flood can push out.
+#[test]
+fn a_client_cannot_answer_itself_as_a_backend() {
+    for (lines, answer) in [
+        (
+            [
+                "tcp 10.1.0.77:4000 > 10.99.0.1:81 S",
+                "tcp 10.1.0.77:4000 > 10.99.0.1:81 . seq=1 ack=1",
+            ],
+            "tcp 10.2.0.11:8080 > 10.1.0.77:4000 S. ack=1",
+        ),
+        (
+            ["udp 10.1.0.77:4000 > 10.99.0.1:53", "udp 10.1.0.77:4000 > 10.99.0.1:53"],
+            "udp 10.2.0.11:8080 > 10.99.0.250:{snat}",
+        ),
+    ] {
+        let mut bed = Bed::new(config());
+        let _ = bed.send(0, lines[0]);
+        let answer = answer.replace("{snat}", &bed.flow().snat.port.to_string());
+        for leg in [0, 1] {
+            let _ = bed.send(leg, &answer);
+            let _ = bed.send(0, lines[1]);
+            assert_eq!(bed.flow().class().is_some(), leg == 0, "{answer} by leg {leg}");
+        }
+    }
+}

@@ -65,9 +65,12 @@ impl Engine {
             return self.reject_ttl(now, packet, headers);
         }
         let before = flow.state;
+        let from_backend = origin == Origin::Local || packet.leg == flow.backend_leg;
         match (before, &segment) {
+            // Passed on, but not believed: whoever sends from the clients' side may say that he is a
+            // backend, and would make flows that never give way.
+            _ if direction == Direction::Reverse && !from_backend => {}
             (State::Tcp(state), Some(segment)) => {
-                let from_backend = origin == Origin::Local || packet.leg == flow.backend_leg;
                 let reopenings = &mut self.reopenings;
                 advance(flow, id, state, direction, segment, reopenings, from_backend);
             }
