@@ -178,8 +178,12 @@ pub enum ConfigError {
     NoSource(String),
     /// This NAT service has a backend of the other address family.
     FamilyMismatch(String),
-    /// This service picks connections up, which only DNAT can.
+    /// This service picks connections up, which only DNAT and tunnels can.
     PickupMode(String),
+    /// A backend of this service, whose packets are wrapped and keep their port, listens on another.
+    TunnelPort(String),
+    /// There is no address of the SNAT pool to send this service's wrapped packets from.
+    TunnelSource(String),
     /// The port range is empty.
     NoPorts,
 }
@@ -207,7 +211,16 @@ impl fmt::Display for ConfigError {
                 write!(f, "service `{service}` has a backend of the other address family")
             }
             Self::PickupMode(service) => {
-                write!(f, "service `{service}` picks connections up, which takes DNAT")
+                write!(f, "service `{service}` picks connections up, which takes DNAT or a tunnel")
+            }
+            Self::TunnelPort(service) => {
+                write!(
+                    f,
+                    "service `{service}` has a backend on another port, which a tunnel cannot reach"
+                )
+            }
+            Self::TunnelSource(service) => {
+                write!(f, "service `{service}` has a backend to which no SNAT address can send")
             }
             Self::NoPorts => write!(f, "the SNAT port range is empty"),
         }
@@ -295,10 +308,13 @@ impl Config {
         if let Some(prefix) = contradiction(&service.allow, &service.deny) {
             return Err(ConfigError::AllowedAndDenied(name(), prefix));
         }
-        if service.pickup && service.mode != Mode::Nat(Nat::Dnat) {
+        if service.pickup && !matches!(service.mode, Mode::Nat(Nat::Dnat | Nat::Tunnel(_))) {
             return Err(ConfigError::PickupMode(name()));
         }
         let Mode::Nat(nat) = service.mode else { return Ok(()) };
+        if let Nat::Tunnel(_) = nat {
+            return self.validate_tunnel(service, pool);
+        }
         let family = first.prefix.family();
         let same = |other: bool| other == (family == Family::V4);
         if !pool.backends.iter().all(|b| same(b.address.is_ipv4()))
@@ -310,6 +326,24 @@ impl Config {
         let has_source = self.snat.addresses.iter().any(|a| a.family() == family);
         if nat == Nat::Full && !has_source && service.listens.iter().any(|l| l.host().is_none()) {
             return Err(ConfigError::NoSource(name()));
+        }
+        Ok(())
+    }
+
+    fn validate_tunnel(
+        &self,
+        service: &ServiceConfig,
+        pool: &PoolConfig,
+    ) -> Result<(), ConfigError> {
+        let keeps_port = |port: u16| service.listens.iter().all(|listen| listen.is_only(port));
+        let other = |port: u16| port != 0 && !keeps_port(port);
+        if pool.backends.iter().any(|backend| other(backend.address.port())) {
+            return Err(ConfigError::TunnelPort(service.name.clone()));
+        }
+        let has_source =
+            |is_v4: bool| self.snat.addresses.iter().any(|address| address.is_v4() == is_v4);
+        if !pool.backends.iter().all(|backend| has_source(backend.address.is_ipv4())) {
+            return Err(ConfigError::TunnelSource(service.name.clone()));
         }
         Ok(())
     }

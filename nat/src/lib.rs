@@ -25,6 +25,7 @@
 //! | [`service`], [`listen`], [`route`] | what we listen on; where a packet leaves |
 //! | [`access`], [`client_limit`] | who may use a service, and how much of it |
 //! | [`prefix_map`] | longest-prefix match |
+//! | [`tunnel`] | packets wrapped for backends that answer clients directly |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
 //! | [`mss`] | the MSS option of SYNs, lowered to the path |
 //! | [`verdict`], [`stats`], [`limits`] | results, counters, and every limit in one place |
@@ -54,6 +55,7 @@ pub mod schedule;
 pub mod service;
 pub mod snat;
 pub mod stats;
+pub mod tunnel;
 pub mod unsolicited;
 pub mod verdict;
 
@@ -69,4 +71,5 @@ pub use pool::{AffinityConfig, BackendConfig, BackendId, BackendState, Pool, Poo
 pub use route::Prefix;
 pub use schedule::Scheduler;
 pub use service::{Mode, Nat, Refuse, ServiceConfig, ServiceId};
+pub use tunnel::Encapsulation;
 pub use verdict::{DropReason, Verdict};

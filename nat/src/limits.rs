@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Tracked flows. At the limit a new flow takes the place of, in this order: the oldest half-open
-    /// TCP flow, the oldest closing one, the oldest UDP or ICMP flow that never saw an answer. If all
-    /// are established it is refused ([`DropReason::FlowTableFull`](crate::DropReason)).
+    /// TCP flow, the oldest closing one, the oldest flow whose backend was never seen to answer (UDP,
+    /// ICMP, and what is carried in tunnels). If all are established it is refused ([`DropReason::FlowTableFull`](crate::DropReason)).
     pub flows: usize,
     /// TCP flows whose handshake is not complete. At the limit a new one takes the oldest one's place.
     pub half_open: usize,
@@ -100,3 +100,10 @@ pub const DATAGRAM_FRAGMENTS: usize = 128;
 pub const DATAGRAM_BYTES: usize = 80 << 10;
 /// Counters of identifications. Sources and destinations that share one skip numbers of 16 bits.
 pub const IDENTIFICATION_COUNTERS: usize = 4_096;
+/// Backends of tunnels to which a path MTU below their leg's is remembered. At the limit the one told of
+/// longest ago is forgotten, and found out anew.
+pub const TUNNEL_PATHS: usize = 4_096;
+/// How long such a path MTU is believed (RFC 1191 section 6.3).
+pub const TUNNEL_PATH_TIME: Duration = Duration::from_mins(10);
+/// The least path MTU of IPv4 that is believed (Linux believes 552): errors can be forged.
+pub const TUNNEL_MIN_MTU_V4: u16 = 576;

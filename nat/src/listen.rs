@@ -76,6 +76,11 @@ impl Listen {
         self.prefix.is_host().then(|| self.prefix.first())
     }
 
+    /// True if whatever it takes is to this port, or has none.
+    pub fn is_only(self, port: u16) -> bool {
+        self.protocol == Some(Protocol::Icmp) || self.effective_ports() == Ports::one(port)
+    }
+
     /// The key that finds it by one hash, if it is a single address and port.
     fn key(self) -> Option<(Protocol, Address, u16)> {
         let protocol = self.protocol?;

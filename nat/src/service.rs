@@ -3,7 +3,7 @@
 use netstack::wire::{Address, Protocol};
 
 use crate::listen::{Listen, ListenIndex};
-use crate::{ClientLimits, PoolId, Prefix, Rate};
+use crate::{ClientLimits, Encapsulation, PoolId, Prefix, Rate};
 
 /// The number of a service, in the order of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,9 @@ pub enum Nat {
     /// The destination alone: the backend sees the client, and its answers must come back through
     /// balun.
     Dnat,
+    /// Nothing: packets are wrapped, and the backend, which has the service's address too, answers the
+    /// client directly. See [`tunnel`](crate::tunnel).
+    Tunnel(Encapsulation),
 }
 
 /// What happens to a flow of a service.
@@ -64,7 +67,7 @@ pub struct ServiceConfig {
     /// What a client hears that the lists or limits refuse.
     pub refuse: Refuse,
     /// A TCP segment of no flow, from the client or a backend, makes one, so that connections outlive
-    /// this process. For [`Nat::Dnat`] and a scheduler that goes by the client.
+    /// this process. For [`Nat::Dnat`], [`Nat::Tunnel`], and a scheduler that goes by the client.
     pub pickup: bool,
 }
 

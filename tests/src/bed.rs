@@ -317,8 +317,13 @@ fn identification_v4(packet: &Packet) -> Option<u16> {
     whole.then(|| u16::from_be_bytes([packet.data()[4], packet.data()[5]]))
 }
 
+/// True for IP in IP.
+const fn is_tunnel(headers: &Headers) -> bool {
+    matches!(headers.protocol, 4 | 41)
+}
+
 /// True if the packet parses and its transport checksum, once completed, is right. That of a fragment
-/// is the whole packet's, which only its receiver can judge.
+/// is the whole packet's, which only its receiver can judge; that of what is carried in a tunnel counts.
 pub fn is_good(packet: &Packet) -> bool {
     let mut packet = packet.clone();
     checksum::complete(&mut packet);
@@ -327,6 +332,7 @@ pub fn is_good(packet: &Packet) -> bool {
         Ok(headers) => {
             packet.offload = netstack::packet::Offload::default();
             headers.transport == Transport::Fragment
+                || is_tunnel(&headers) && is_good(&Packet::from_ip(&packet.data()[headers.l4()..]))
                 || checksum::verify_transport(&packet, &headers)
         }
         // A super-packet of datagrams has one length for all.

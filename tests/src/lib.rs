@@ -31,6 +31,7 @@ pub mod talk;
 pub mod topology;
 #[cfg(feature = "system")]
 pub mod transfer;
+pub mod tunnel;
 pub mod watchdog;
 
 pub use builder::{exact, fragments, line, packet, packet_on};

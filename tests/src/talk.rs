@@ -233,9 +233,9 @@ impl Talk {
     fn client_ports(&self) -> Ports {
         match (self.kind, self.nat) {
             (Kind::Tcp, Nat::Full) => (40_000, 80),
-            (Kind::Tcp, Nat::Dnat) => (40_000, 81),
+            (Kind::Tcp, _) => (40_000, 81),
             (Kind::Udp, Nat::Full) => (40_000, 53),
-            (Kind::Udp, Nat::Dnat) => (40_000, 54),
+            (Kind::Udp, _) => (40_000, 54),
             (Kind::Echo, _) => (7, 7),
         }
     }

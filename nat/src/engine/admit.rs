@@ -20,11 +20,11 @@ use crate::{BackendId, DropReason, Mode, Nat, PoolId, ServiceId, Verdict};
 
 /// A flow to be: who it is for, and how it is translated.
 #[derive(Clone, Copy, Debug)]
-struct Admission {
-    tuple: Tuple,
-    service: ServiceId,
-    pool: PoolId,
-    nat: Nat,
+pub(super) struct Admission {
+    pub(super) tuple: Tuple,
+    pub(super) service: ServiceId,
+    pub(super) pool: PoolId,
+    pub(super) nat: Nat,
 }
 
 impl Engine {
@@ -65,7 +65,10 @@ impl Engine {
             Mode::Divert => self.admit_diverted(now, packet, headers, tuple, service),
             Mode::Nat(nat) => {
                 let admission = Admission { tuple, service, pool, nat };
-                self.admit_nat(now, packet, headers, admission)
+                match nat {
+                    Nat::Tunnel(_) => self.admit_tunnel(now, packet, headers, admission),
+                    Nat::Full | Nat::Dnat => self.admit_nat(now, packet, headers, admission),
+                }
             }
         };
         Some(result.unwrap_or_else(|reason| self.refuse(now, packet, headers, reason)))
@@ -136,7 +139,7 @@ impl Engine {
 
     /// A flow with a backend. If its client's port has a flow with that backend already, by another of
     /// our addresses, the two could not be told apart, and another backend is chosen.
-    fn assigned(
+    pub(super) fn assigned(
         &mut self,
         now: Instant,
         packet: &Packet,
@@ -145,6 +148,7 @@ impl Engine {
     ) -> Result<(Flow, BackendId), DropReason> {
         let Admission { tuple, service, pool, nat } = admission;
         let asking = Client { address: tuple.src, port: tuple.src_port };
+        let kind = if matches!(nat, Nat::Tunnel(_)) { Kind::Tunnel } else { Kind::Nat };
         let may_collide = nat == Nat::Dnat || self.snat.is_endpoint_independent();
         let mut tried = Vec::new();
         loop {
@@ -153,7 +157,7 @@ impl Engine {
                 Err(_) if !tried.is_empty() => return Err(DropReason::NoPort),
                 chosen => chosen?,
             };
-            let mut flow = self.new_flow(now, Kind::Nat, tuple, packet, headers);
+            let mut flow = self.new_flow(now, kind, tuple, packet, headers);
             flow.client_leg = self.leg_to(tuple.src, packet.leg);
             flow.assignment.service = Some(service);
             self.assign(now, &mut flow, nat, pool, chosen)?;
@@ -243,16 +247,18 @@ impl Engine {
         let leg = self.routes.lookup(address).ok_or(DropReason::NoRoute)?;
         let protocol = flow.protocol;
         let hairpins = self.hairpins(flow.client.address, flow.client_leg, leg);
-        let snat = if nat == Nat::Dnat && !hairpins {
-            flow.client
-        } else {
-            let far = TransportAddr::new(address, port);
-            let fallback = self.speaks_from(flow.vip.address).ok_or(DropReason::NoPort)?;
-            self.map_source(now, flow, fallback, far)?
+        let far = TransportAddr::new(address, port);
+        let (snat, far) = match nat {
+            Nat::Tunnel(_) => (flow.client, flow.vip),
+            Nat::Dnat if !hairpins => (flow.client, far),
+            Nat::Dnat | Nat::Full => {
+                let fallback = self.speaks_from(flow.vip.address).ok_or(DropReason::NoPort)?;
+                (self.map_source(now, flow, fallback, far)?, far)
+            }
         };
         // An echo has one identifier for both ends.
-        let port = if protocol == Protocol::Icmp { snat.port } else { port };
-        flow.set_backend(snat, TransportAddr::new(address, port), leg);
+        let port = if protocol == Protocol::Icmp { snat.port } else { far.port };
+        flow.set_backend(snat, TransportAddr::new(far.address, port), leg);
         flow.assignment.backend = Some((pool, id));
         self.pools[usize::from(pool.0)].flow_opened(id);
         Ok(())

@@ -29,6 +29,9 @@ impl Engine {
         let found = Quote::of_message(headers.family, message)
             .and_then(|quote| Some((quote, self.flows.lookup(&quote.tuple.reversed())?)));
         let Some((quote, (id, direction))) = found else {
+            if let Some(verdict) = self.tunnel_error(now, packet, headers) {
+                return verdict;
+            }
             // Not about us: a router passes errors on like any packet.
             return if self.own.contains(headers.dst) {
                 Verdict::Drop(DropReason::IcmpNoFlow)
@@ -46,6 +49,14 @@ impl Engine {
         // An error goes to who sent what it is about; one that does not is forged or astray.
         if headers.dst != quote.tuple.src {
             return Verdict::Drop(DropReason::IcmpMismatch);
+        }
+        if self.flows.get(id).is_some_and(|flow| flow.kind == Kind::Tunnel) {
+            return match direction {
+                // About what the backend sent, as the VIP: for the backend.
+                Direction::Forward => self.carry(now, packet, headers, id),
+                // About what the client sent, to the client: nothing in it was rewritten.
+                Direction::Reverse => self.route(now, packet, headers),
+            };
         }
         if let Some(verdict) = self.unreachable_backend(now, id, direction, packet, headers, &quote)
         {

@@ -34,7 +34,7 @@ impl Engine {
         let key = Key::of(headers, &fragment);
         match self.fragments.take_in(now, key, &fragment, packet, &mut self.stats) {
             Step::Decide => self.first_fragment(now, packet, headers, key, &fragment),
-            Step::Follow(plan) => self.as_the_first(packet, headers, &plan),
+            Step::Follow(plan) => self.as_the_first(now, packet, headers, &plan),
             step => self.kept(now, packet, step),
         }
     }
@@ -58,7 +58,7 @@ impl Engine {
         }
         let verdict = self.classify(now, packet, &first);
         match self.plan(packet, &first, verdict) {
-            Ok(plan) => self.release(&key, plan),
+            Ok(plan) => self.release(now, &key, plan),
             Err(reason) => self.fragments.condemn(&key, reason, &mut self.stats),
         }
         verdict
@@ -72,7 +72,8 @@ impl Engine {
             return true;
         }
         if let Some((id, _)) = self.flows.lookup(&tuple) {
-            return self.flows.get(id).is_some_and(|flow| flow.kind != Kind::Nat);
+            let flow = self.flows.get(id);
+            return flow.is_some_and(|flow| !matches!(flow.kind, Kind::Nat | Kind::Tunnel));
         }
         let service = self.services.lookup(tuple.protocol, tuple.dst, tuple.dst_port);
         service.is_some_and(|(_, service)| service.mode == Mode::Divert)
@@ -100,6 +101,13 @@ impl Engine {
             }
         };
         let flow = flow.filter(|_| !reply);
+        let is_carried = |id| self.flows.get(id).is_some_and(|flow| flow.kind == Kind::Tunnel);
+        if flow.is_some_and(|(id, _)| is_carried(id)) {
+            // It is wrapped; what was cut is carried as it is.
+            let (src, dst, leg) = (first.src, first.dst, packet.leg);
+            let identification = 0; // Each keeps its own.
+            return Ok(Plan { src, dst, identification, leg, flow, reply, wrapped: true });
+        }
         // It was the packet of a refused SYN, if it is no first fragment any more.
         let gone = DropReason::NoFlow;
         let headers = Headers::parse(packet).map_err(|_| gone)?;
@@ -112,16 +120,16 @@ impl Engine {
             fragment::set_identification(packet.data_mut(), &headers, identification);
         }
         let (src, dst, leg) = (headers.src, headers.dst, packet.leg);
-        Ok(Plan { src, dst, identification, leg, flow, reply })
+        Ok(Plan { src, dst, identification, leg, flow, reply, wrapped: false })
     }
 
     /// Sends the held fragments the way of their first.
-    fn release(&mut self, key: &Key, plan: Plan) {
+    fn release(&mut self, now: Instant, key: &Key, plan: Plan) {
         for mut packet in self.fragments.follow(key, plan) {
             let Ok(headers) = Headers::parse(&packet) else { continue };
             // If it is cut, its other pieces go there.
             let behind = self.outbox.len();
-            let verdict = self.as_the_first(&mut packet, &headers, &plan);
+            let verdict = self.as_the_first(now, &mut packet, &headers, &plan);
             if let Verdict::Drop(reason) = verdict {
                 self.stats.drop_held(reason, 1);
             } else {
@@ -132,7 +140,19 @@ impl Engine {
     }
 
     /// Does to a fragment what was done to the first of its datagram.
-    fn as_the_first(&mut self, packet: &mut Packet, headers: &Headers, plan: &Plan) -> Verdict {
+    fn as_the_first(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        headers: &Headers,
+        plan: &Plan,
+    ) -> Verdict {
+        if plan.wrapped {
+            return match plan.flow {
+                Some((id, _)) => self.carry_fragment(now, packet, headers, id),
+                None => Verdict::Drop(DropReason::NoFlow),
+            };
+        }
         if !plan.apply(packet, headers, self.hide_hop) {
             return Verdict::Drop(DropReason::TtlExceeded);
         }

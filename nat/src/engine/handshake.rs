@@ -20,7 +20,7 @@ use netstack::{Instant, Packet};
 use super::Engine;
 use super::track::rewrite_of;
 use crate::flow::tcp::TcpState;
-use crate::flow::{Direction, FlowId, State};
+use crate::flow::{Direction, FlowId, Kind, State};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS, SYN_PATIENCE};
 use crate::rewrite;
 use crate::schedule::Client;
@@ -82,11 +82,11 @@ impl Engine {
         }
         packet.copy_from(&pending.packet);
         self.pending_syns.insert(id, pending);
-        Some(self.resend_syn(id, packet))
+        Some(self.resend_syn(now, id, packet))
     }
 
     /// Sends a client's SYN to the backend that its flow has now.
-    fn resend_syn(&mut self, id: FlowId, packet: &mut Packet) -> Verdict {
+    fn resend_syn(&mut self, now: Instant, id: FlowId, packet: &mut Packet) -> Verdict {
         let headers = match Headers::parse(packet) {
             Ok(headers) => headers,
             Err(malformed) => return Verdict::Drop(malformed.into()),
@@ -94,6 +94,9 @@ impl Engine {
         let Some(flow) = self.flows.get(id) else { return Verdict::Drop(DropReason::NoFlow) };
         if !rewrite::pass_hop(packet, &headers, self.hide_hop) {
             return Verdict::Drop(DropReason::TtlExceeded);
+        }
+        if flow.kind == Kind::Tunnel {
+            return self.offer_wrapped(now, packet, &headers, id);
         }
         let leg = flow.backend_leg;
         self.mtus.clamp_mss([flow.client_leg, leg], packet, &headers);
@@ -177,7 +180,7 @@ impl Engine {
         if self.assign(now, &mut new, pending.nat, pool, next).is_err() {
             return false;
         }
-        if self.flows.lookup(&new.reverse_key()).is_some() {
+        if self.flows.lookup(&new.reverse_key()).is_some_and(|(other, _)| other != id) {
             self.unassign(now, &new, Left::Clean);
             return false;
         }

@@ -14,6 +14,7 @@
 //! - it is a SYN to the SNAT pool: it is held until one of ours meets it, or refused (`source`);
 //! - the address is somebody else's: with several legs balun is a router and passes it on;
 //! - an ICMP error is translated to whom it concerns (`errors`);
+//! - what a service carries in a tunnel is wrapped (`tunnel`, `tunnel_errors`);
 //! - a fragment goes the way of the first of its datagram (`fragments`).
 //!
 //! Nothing is allocated for a packet of a known flow. Time comes in as an argument and random choices
@@ -32,6 +33,8 @@ mod policy;
 mod reopen;
 mod source;
 mod track;
+mod tunnel;
+mod tunnel_errors;
 
 use std::collections::VecDeque;
 
@@ -66,6 +69,7 @@ use pickup::Pickups;
 use policy::Policy;
 use reopen::Reopenings;
 use source::Inside;
+use tunnel::Tunnels;
 
 /// The packet path (see the module's theory of operation).
 #[derive(Debug)]
@@ -87,6 +91,7 @@ pub struct Engine {
     policy: Policy,
     fragments: Fragments,
     identifications: Identifications,
+    tunnels: Tunnels,
     limits: Limits,
     timeouts: Timeouts,
     rng: Rng,
@@ -134,6 +139,7 @@ impl Engine {
         let snat = SnatPool::new(&config.snat, seed(3)).with_every_port_of(
             config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
         );
+        let tunnels = Tunnels::new(&config, seed(400));
         let pickups = Pickups::new(&config.services, &config.pools, seed(13));
         let health = Health::new(&config.pools, seed(300));
         let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
@@ -154,6 +160,7 @@ impl Engine {
             policy,
             fragments: Fragments::new(config.limits.fragments, seed(9)),
             identifications: Identifications::new(seed(10)),
+            tunnels,
             limits: config.limits,
             timeouts: config.timeouts,
             rng: Rng::new(seed(4)),
@@ -446,9 +453,8 @@ impl Engine {
 fn destination(kind: Kind, direction: Direction, origin: Origin, flow: &Flow) -> Option<Target> {
     use Direction::{Forward, Reverse};
     match (kind, direction, origin) {
-        (Kind::Nat, Forward, Origin::Leg) | (Kind::Upstream, Forward, Origin::Local) => {
-            Some(Target::Leg(flow.backend_leg))
-        }
+        (Kind::Nat | Kind::Tunnel, Forward, Origin::Leg)
+        | (Kind::Upstream, Forward, Origin::Local) => Some(Target::Leg(flow.backend_leg)),
         (Kind::Nat, Reverse, Origin::Leg) | (Kind::Diverted, Reverse, Origin::Local) => {
             Some(Target::Leg(flow.client_leg))
         }

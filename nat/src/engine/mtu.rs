@@ -88,7 +88,7 @@ impl Mtus {
 
 /// Length of the longest packet that a wire would carry of this one.
 #[inline]
-fn wire_len(packet: &Packet, headers: &Headers) -> usize {
+pub(super) fn wire_len(packet: &Packet, headers: &Headers) -> usize {
     let total = headers.total_len();
     match packet.offload.gso {
         None => total,

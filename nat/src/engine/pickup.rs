@@ -5,7 +5,7 @@
 //! service, and a scheduler that goes by a hash of the client finds the same backend; the backend's
 //! segment names the backend, and with it the service if no two share it. A service with `pickup`
 //! makes a flow of either; one of a client's segment counts as half-open until the backend answers,
-//! since anybody can send that. If the pool has changed meanwhile, the backend that is found
+//! since anybody can send that. What is carried in a tunnel is picked up by the client's segment alone. If the pool has changed meanwhile, the backend that is found
 //! answers with a RST, as we would have.
 
 use foldhash::fast::FixedState;
@@ -20,7 +20,7 @@ use crate::flow::{Direction, Flow, Kind};
 use crate::pool::PoolConfig;
 use crate::rewrite;
 use crate::snat::Left;
-use crate::{BackendId, DropReason, Nat, PoolId, ServiceConfig, ServiceId, Verdict};
+use crate::{BackendId, DropReason, Mode, Nat, PoolId, ServiceConfig, ServiceId, Verdict};
 
 /// Whose a backend's segment is.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,11 @@ pub(super) struct Pickups {
 impl Pickups {
     pub(super) fn new(services: &[ServiceConfig], pools: &[PoolConfig], seed: u64) -> Self {
         let mut owners = HashMap::with_hasher(FixedState::with_seed(seed));
-        for (id, service) in (0..).map(ServiceId).zip(services).filter(|(_, s)| s.pickup) {
+        for (id, service) in (0..)
+            .map(ServiceId)
+            .zip(services)
+            .filter(|(_, s)| s.pickup && s.mode == Mode::Nat(Nat::Dnat))
+        {
             let backends = pools.get(usize::from(service.pool.0)).map(|pool| &pool.backends);
             for (n, backend) in (0..).zip(backends.into_iter().flatten()) {
                 let at = (Address::from(backend.address.ip()), backend.address.port());

@@ -54,6 +54,7 @@ impl Engine {
         self.own.set(vips.iter().chain(addresses).copied());
         self.unsolicited.set_addresses(addresses.iter().copied().filter(|a| !vips.contains(a)));
         self.snat.set_addresses(addresses);
+        self.tunnels.set_sources(addresses);
         Ok(())
     }
 

@@ -51,6 +51,9 @@ impl Engine {
             // A packet from a wire that claims to be ours.
             return Verdict::Drop(DropReason::Martian);
         };
+        if kind == Kind::Tunnel {
+            return self.follow_tunnel(now, packet, headers, id, segment.as_ref());
+        }
         let passes = origin == Origin::Leg && kind == Kind::Nat;
         let exceeded = match target {
             Target::Leg(leg) if passes => self.mtus.exceeded(leg, packet, headers),
@@ -91,12 +94,7 @@ impl Engine {
             self.identifications.renew(packet, headers);
         }
         if flow.state != before {
-            let closing = flow.state.is_closing();
-            self.flows.settle(id);
-            self.state_changed(now, id, before);
-            if closing != before.is_closing() {
-                self.closing_changed(now, id);
-            }
+            self.changed(now, id, before);
         }
         match target {
             Target::Leg(leg) => {
@@ -110,6 +108,16 @@ impl Engine {
         }
     }
 
+    /// Puts a flow whose state is no longer `before` where it belongs, and tells who counts flows.
+    pub(super) fn changed(&mut self, now: Instant, id: FlowId, before: State) {
+        self.flows.settle(id);
+        self.state_changed(now, id, before);
+        let closing = self.flows.get(id).is_some_and(|flow| flow.state.is_closing());
+        if closing != before.is_closing() {
+            self.closing_changed(now, id);
+        }
+    }
+
     /// What a backend's answer to a SYN means for the backend: a verdict if it refused, and the SYN
     /// goes to another.
     fn handshake(
@@ -120,8 +128,9 @@ impl Engine {
         packet: &mut Packet,
     ) -> Option<Verdict> {
         let flow = self.flows.get(id)?;
-        // Clients, who know what to answer, must not speak for backends.
-        if flow.state != State::Tcp(TcpState::SynSent) || packet.leg != flow.backend_leg {
+        // Clients, who know what to answer, must not speak for backends; nor does anybody for a tunnel's.
+        let by_backend = packet.leg == flow.backend_leg && flow.kind != Kind::Tunnel;
+        if flow.state != State::Tcp(TcpState::SynSent) || !by_backend {
             return None;
         }
         let counts = flow.windows.judge(TcpState::SynSent, Direction::Reverse, segment);

@@ -13,7 +13,7 @@ pub enum Class {
     HalfOpen,
     /// A TCP connection that both sides closed, or one reset.
     Closing,
-    /// UDP or ICMP that was never answered.
+    /// UDP or ICMP that was never answered, and TCP whose answers do not pass here.
     Unreplied,
 }
 

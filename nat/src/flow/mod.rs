@@ -74,6 +74,9 @@ pub enum Kind {
     Diverted,
     /// A connection that this process opened; the process is the client.
     Upstream,
+    /// Both ends are elsewhere, and only what the client sends passes here, wrapped: `snat` is the client
+    /// and `backend` the VIP, as neither is rewritten. Who the backend is says the assignment.
+    Tunnel,
 }
 
 /// What is known of a flow's liveness.
@@ -219,6 +222,8 @@ impl Flow {
     pub fn is_over(&self) -> bool {
         match self.state {
             State::Tcp(TcpState::Reset) => true,
+            // Of what the backend has heard nothing is known here.
+            State::Tcp(TcpState::Closing) if self.kind == Kind::Tunnel => true,
             State::Tcp(TcpState::Closing) => self.windows.are_settled(),
             _ => false,
         }
@@ -254,6 +259,11 @@ impl Flow {
         }
     }
 
+    /// True for a TCP flow whose SYN its backend has yet to answer.
+    pub fn is_syn_sent(&self) -> bool {
+        self.state == State::Tcp(TcpState::SynSent)
+    }
+
     /// Gives the flow another far end, and works out anew what follows from it.
     pub fn set_backend(&mut self, snat: TransportAddr, backend: TransportAddr, leg: LegId) {
         self.snat = snat;
@@ -281,6 +291,8 @@ impl Flow {
         match self.state {
             State::Tcp(state) => match state.timer() {
                 Timer::HalfOpen => Some(Class::HalfOpen),
+                // By the word of a client alone, which may be forged.
+                Timer::Established if self.kind == Kind::Tunnel => Some(Class::Unreplied),
                 Timer::Established => None,
                 Timer::Closing => Some(Class::Closing),
             },

@@ -105,6 +105,9 @@ pub struct Plan {
     pub flow: Option<(FlowId, Direction)>,
     /// The first was turned into an answer.
     pub reply: bool,
+    /// The first was wrapped for the flow's backend: nothing else is changed, and without the flow there
+    /// is no way.
+    pub wrapped: bool,
 }
 
 /// What to do with a fragment.

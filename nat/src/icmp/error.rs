@@ -100,22 +100,35 @@ pub fn error(
     error: IcmpError,
     mtu: usize,
 ) {
-    let (header_len, protocol, most) = match headers.family {
+    as_on_the_wire(packet);
+    error_about(packet, headers.src, source, error, mtu);
+}
+
+/// [`error`] to `sender` about a packet of which the first bytes are there, in the form that a wire
+/// carries.
+pub fn error_about(
+    packet: &mut Packet,
+    sender: Address,
+    source: Address,
+    error: IcmpError,
+    mtu: usize,
+) {
+    let family = sender.family();
+    let (header_len, protocol, most) = match family {
         Family::V4 => (20, ICMPV4, MAX_V4_ERROR),
         Family::V6 => (40, ICMPV6, MAX_V6_ERROR),
     };
-    as_on_the_wire(packet);
     let quote_len = packet.len().min(most.min(mtu).saturating_sub(header_len + icmp_field::LEN));
     let quote = packet.data()[..quote_len].to_vec();
 
     packet.set_len(header_len + icmp_field::LEN + quote_len);
     packet.offload = Offload::default();
-    let (kind, code) = error.type_and_code(headers.family);
+    let (kind, code) = error.type_and_code(family);
     let icmp = &mut packet.data_mut()[header_len..];
     icmp[..icmp_field::LEN].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
     icmp[4..icmp_field::LEN].copy_from_slice(&error.rest().to_be_bytes());
     icmp[icmp_field::LEN..].copy_from_slice(&quote);
-    let ends = (source, headers.src);
+    let ends = (source, sender);
     finish(packet, header_len, protocol, icmp_field::CHECKSUM.start, ends, ERROR_TOS);
 }
 

@@ -37,7 +37,7 @@ mod translate;
 pub use budget::ErrorBudget;
 pub use echo::echo_reply;
 pub(crate) use error::finish;
-pub use error::{IcmpError, error, may_report, reset, set_checksum};
+pub use error::{IcmpError, error, error_about, may_report, reset, set_checksum};
 pub use translate::{Ends, is_of_a_link, translate};
 
 /// TTL and hop limit of what the engine sends by itself (RFC 1700's recommended default).

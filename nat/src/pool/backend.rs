@@ -57,6 +57,11 @@ impl Backend {
         }
     }
 
+    /// The address, in the form that packets use.
+    pub fn address(&self) -> Address {
+        self.config.address.ip().into()
+    }
+
     /// The address, and the port for a client that asked for `port`, in the form that packets use.
     pub fn address_for(&self, port: u16) -> (Address, u16) {
         let address = self.config.address;

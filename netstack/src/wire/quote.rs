@@ -31,10 +31,14 @@ impl Quote {
     /// Padding and extension objects behind the quote are left out as far as the message says where
     /// they begin (RFC 4884).
     pub fn of_message(family: Family, message: &[u8]) -> Option<Self> {
+        Self::parse(Self::bytes(family, message)?).filter(|quote| quote.family == family)
+    }
+
+    /// The bytes that an ICMP error quotes, without what the message says to lie behind them.
+    pub fn bytes(family: Family, message: &[u8]) -> Option<&[u8]> {
         let rest = message.get(icmp_field::LEN..)?;
         let said = original_len(family, message);
-        let quote = if said == 0 { rest } else { rest.get(..said).unwrap_or(rest) };
-        Self::parse(quote).filter(|quote| quote.family == family)
+        Some(if said == 0 { rest } else { rest.get(..said).unwrap_or(rest) })
     }
 
     /// Reads a quote; nothing if it is not of a tracked transport, or is a fragment other than the
@@ -74,12 +78,16 @@ impl Quote {
     /// The sequence number of a quoted TCP segment, which who never saw the segment can only guess
     /// (RFC 5927 section 4.1). `message` is the one that the quote was read from.
     pub fn tcp_seq(&self, message: &[u8]) -> Option<u32> {
+        self.tcp_seq_in(message.get(icmp_field::LEN..)?)
+    }
+
+    /// [`tcp_seq`](Self::tcp_seq) in the quote itself.
+    pub fn tcp_seq_in(&self, quote: &[u8]) -> Option<u32> {
         let field = self.l4 + tcp_field::SEQ.start..self.l4 + tcp_field::SEQ.end;
         if self.protocol != TCP || field.end > self.end {
             return None;
         }
-        let bytes = message.get(icmp_field::LEN..)?.get(field)?;
-        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+        Some(u32::from_be_bytes(quote.get(field)?.try_into().ok()?))
     }
 }
 

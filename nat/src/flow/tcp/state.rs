@@ -210,6 +210,21 @@ impl TcpState {
         NEXT[self as usize][direction as usize][event as usize]
     }
 
+    /// The state after a client's segment that counts, of a connection whose backend is never heard.
+    ///
+    /// The client's first acknowledgment establishes the connection. Its FIN closes it: what the backend
+    /// still sends it acknowledges, which winds up the closing time, so a download that outlives the
+    /// client's half goes on. Traffic after a RST revives it (RFC 7857 section 2.2).
+    #[must_use]
+    pub const fn next_alone(self, event: Event) -> Self {
+        match (self, event) {
+            (Self::Closing, _) | (_, Event::Fin) => Self::Closing,
+            (_, Event::Segment) => Self::Established,
+            (_, Event::Rst) => Self::Reset,
+            (state, Event::Syn | Event::SynAck | Event::Restart) => state,
+        }
+    }
+
     /// What its idle time is reckoned by.
     pub const fn timer(self) -> Timer {
         match self {

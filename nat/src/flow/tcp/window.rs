@@ -8,6 +8,8 @@ use crate::flow::Direction;
 
 /// How far behind the newest one an acknowledgment may be, at least: what a path reorders.
 const MIN_ACK_WINDOW: u32 = 1 << 16;
+/// The largest window that there can be (RFC 7323 section 2.3).
+const MAX_WINDOW: u32 = 1 << 30;
 
 /// A window scale, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +164,32 @@ impl Windows {
             (Event::Syn | Event::SynAck | Event::Restart, ..) => false,
         };
         counts.then_some(event)
+    }
+
+    /// What the client's segment means for a connection in `state` whose backend is never heard; nothing
+    /// if it does not count. Windows are unknown then: what counts is near the newest that was sent.
+    pub fn judge_alone(&self, state: TcpState, segment: &Segment) -> Option<Event> {
+        let near = |bound: u32| {
+            segment.end().wrapping_sub(self.client.next).wrapping_add(bound) <= 2 * bound
+        };
+        let event = Event::of(segment.flags);
+        let counts = match event {
+            Event::Segment | Event::Fin => segment.has(TcpFlags::ACK) && near(MAX_WINDOW),
+            Event::Rst => near(MIN_ACK_WINDOW),
+            // Another connection on the tuple, before the first came about.
+            Event::Syn => state == TcpState::SynSent,
+            Event::SynAck | Event::Restart => false,
+        };
+        counts.then_some(event)
+    }
+
+    /// Takes note of a segment that counts as `event`, where the backend is never heard.
+    pub fn learn_alone(&mut self, event: Event, segment: &Segment) {
+        match event {
+            Event::Syn => *self = Self::opened_by(segment),
+            Event::Segment | Event::Fin => self.client.hear(segment),
+            Event::SynAck | Event::Rst | Event::Restart => {}
+        }
     }
 
     /// Takes note of a segment that counts as `event`.
