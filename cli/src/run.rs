@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use nat::{Mode, Nat};
+use nat::{Encapsulation, Mode, Nat};
 use netstack::LegId;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -116,6 +116,8 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
         let mode = match (service.mode, application.as_ref().map(|a| &a.protocol)) {
             (Mode::Nat(Nat::Full), _) => "nat, full",
             (Mode::Nat(Nat::Dnat), _) => "nat, dnat",
+            (Mode::Nat(Nat::Tunnel(Encapsulation::Ipip)), _) => "nat, tunnel by IP in IP",
+            (Mode::Nat(Nat::Tunnel(Encapsulation::Gue { .. })), _) => "nat, tunnel by GUE",
             (Mode::Divert, Some(Protocol::Http(_, Some(_)))) => "http, with TLS",
             (Mode::Divert, Some(Protocol::Http(_, None))) => "http",
             (Mode::Divert, _) => "tcp",

@@ -63,11 +63,9 @@ fn about(outer: &Packet, what: &str) -> String {
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    let digits: String = text.split_whitespace().collect();
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap_or_else(|e| panic!("{e}"));
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// The outer headers with what follows from a hash cleared: flow label, UDP source port and checksum.

@@ -98,6 +98,7 @@ codes! {
     Bypassed = "E0320": "a service listens on an address that is never translated",
     AllowedAndDenied = "E0321": "a service allows and denies the same clients",
     ProbeByKernel = "E0322": "a probe cannot be made by sockets of the host",
+    TunnelFit = "E0323": "a tunnel is not made like this",
     MissingFile = "E0401": "a file cannot be read",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",

@@ -13,7 +13,7 @@ use netstack::wire::Address;
 use super::{ApplicationPlan, LegPlan, Plan, ProbePlan, Protocol};
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, Mode, Nat, Pool, Probe,
-    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Upstream,
+    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Tunnel, Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -219,6 +219,7 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
     let mode = match (service.mode.value, service.nat) {
         (Mode::Nat, Nat::Full) => nat::Mode::Nat(nat::Nat::Full),
         (Mode::Nat, Nat::Dnat) => nat::Mode::Nat(nat::Nat::Dnat),
+        (Mode::Nat, Nat::Tunnel) => nat::Mode::Nat(nat::Nat::Tunnel(encapsulation(service))),
         (Mode::Tcp | Mode::Http, _) => nat::Mode::Divert,
     };
     let pool = service
@@ -252,6 +253,17 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         pickup: service.picks_up(),
         ..nat::ServiceConfig::new(first.value, mode, nat::PoolId(pool as u16))
     })
+}
+
+fn encapsulation(service: &Service) -> nat::Encapsulation {
+    match service.tunnel.as_ref().map(|tunnel| tunnel.value).unwrap_or_default() {
+        Tunnel::Ipip => nat::Encapsulation::Ipip,
+        Tunnel::Gue => {
+            let port =
+                service.tunnel_port.as_ref().map_or(nat::tunnel::GUE_PORT, |port| port.value);
+            nat::Encapsulation::Gue { port }
+        }
+    }
 }
 
 fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPlan>, PlanError> {

@@ -209,6 +209,9 @@ fn backend_is_vip(config: &Config, found: &mut Vec<Diagnostic>) {
 /// Reports that packets would have to change their IP version; true if so.
 fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) -> bool {
     let (Mode::Nat, Some(name)) = (service.mode.value, &service.pool) else { return false };
+    if service.is_tunnel() {
+        return false;
+    }
     let is_v4 = |listen: &Listen| listen.prefix.first().is_v4();
     let crosses = service.listens.iter().find_map(|listen| {
         let other = |b: &&Backend| b.address.is_ipv4() != is_v4(listen);
@@ -240,6 +243,8 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     let snat = config.snat.as_ref().filter(|snat| !snat.addresses.is_empty());
     let has_source = |ip: IpAddr| match snat {
         Some(snat) => snat.addresses.iter().any(|source| source.is_ipv4() == ip.is_ipv4()),
+        // Backends have the service's address themselves, and take nothing that comes from it.
+        None if service.is_tunnel() => false,
         // A service on a network has no address that is its own alone.
         None => {
             vips(service).count() == service.listens.len()

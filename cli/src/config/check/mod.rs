@@ -8,6 +8,7 @@ mod leg;
 mod name;
 mod nat;
 mod pickup;
+mod tunnel;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     address::check(config, &mut found);
     nat::check(config, &mut found);
     pickup::check(config, &mut found);
+    tunnel::check(config, &mut found);
     health::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     if let Environment::Check { folder } = environment {

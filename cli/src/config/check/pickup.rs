@@ -28,7 +28,7 @@ fn obstacle(config: &Config, service: &Service) -> Option<(String, String)> {
         let label = format!("{protocol} has no connections");
         return Some((label, "remove `pickup`".to_owned()));
     }
-    if service.nat != Nat::Dnat {
+    if service.nat == Nat::Full {
         let label = "the ports that full NAT chose are lost with the process".to_owned();
         return Some((label, "write `nat = \"dnat\"`, or remove `pickup`".to_owned()));
     }

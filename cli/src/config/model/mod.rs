@@ -18,7 +18,7 @@ pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
 pub use service::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Tls, Upstream,
+    RouteAction, Service, SniRoute, Tls, Tunnel, Upstream,
 };
 
 /// Bytes of the configuration's text.

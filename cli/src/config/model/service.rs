@@ -17,6 +17,10 @@ pub struct Service {
     pub mode: Spanned<Mode>,
     /// In mode `nat`, what is rewritten; default full.
     pub nat: Nat,
+    /// With `nat = "tunnel"`, how packets are wrapped; default IP in IP.
+    pub tunnel: Option<Spanned<Tunnel>>,
+    /// With `tunnel = "gue"`, the UDP port that backends take them at; default 6080.
+    pub tunnel_port: Option<Spanned<u16>>,
     /// In mode `nat`, whether connections older than the process are picked up; default not.
     pub pickup: Option<Spanned<bool>>,
     /// Where flows and requests go that nothing else claims.
@@ -43,6 +47,11 @@ impl Service {
     /// True if connections older than the process are picked up.
     pub fn picks_up(&self) -> bool {
         self.pickup.as_ref().is_some_and(|pickup| pickup.value)
+    }
+
+    /// True if packets are wrapped for its backends.
+    pub fn is_tunnel(&self) -> bool {
+        self.mode.value == Mode::Nat && self.nat == Nat::Tunnel
     }
 
     /// True if sockets of the host reach its backends.
@@ -81,6 +90,18 @@ pub enum Nat {
     Full,
     /// The destination alone; answers must come back through balun.
     Dnat,
+    /// Nothing: packets are wrapped, and backends answer clients directly.
+    Tunnel,
+}
+
+/// How packets are wrapped with `nat = "tunnel"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// IP in IP.
+    #[default]
+    Ipip,
+    /// IP in Generic UDP Encapsulation.
+    Gue,
 }
 
 /// How connections to backends are made.

@@ -4,14 +4,15 @@ use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
 use super::super::model::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Spanned, Tls, Upstream,
+    RouteAction, Service, SniRoute, Spanned, Tls, Tunnel, Upstream,
 };
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 use super::exactly_one;
 
 const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("tcp", Mode::Tcp), ("http", Mode::Http)];
-const NATS: [(&str, Nat); 2] = [("full", Nat::Full), ("dnat", Nat::Dnat)];
+const NATS: [(&str, Nat); 3] = [("full", Nat::Full), ("dnat", Nat::Dnat), ("tunnel", Nat::Tunnel)];
+const TUNNELS: [(&str, Tunnel); 2] = [("ipip", Tunnel::Ipip), ("gue", Tunnel::Gue)];
 const FORWARDED: [(&str, Forwarded); 3] =
     [("append", Forwarded::Append), ("replace", Forwarded::Replace), ("hide", Forwarded::Hide)];
 const UPSTREAMS: [(&str, Upstream); 2] =
@@ -26,8 +27,10 @@ const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 9] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 11] = [
     ("nat", &[Mode::Nat]),
+    ("tunnel", &[Mode::Nat]),
+    ("tunnel-port", &[Mode::Nat]),
     ("pickup", &[Mode::Nat]),
     ("upstream", &[Mode::Http, Mode::Tcp]),
     ("sni", &[Mode::Tcp]),
@@ -53,6 +56,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         keys_fit_mode(r, &table, mode);
     }
     let nat = table.take(r, "nat").and_then(|item| item.choice(r, "a kind of NAT", &NATS));
+    let tunnel = table.take(r, "tunnel");
+    let tunnel = tunnel.and_then(|item| item.choice(r, "an encapsulation", &TUNNELS));
+    let tunnel_port = table.take(r, "tunnel-port").and_then(|item| item.integer(r, 1..=u16::MAX));
     let pickup = table.take(r, "pickup").and_then(|item| item.boolean(r));
     let pool = table.take(r, "pool").and_then(|item| item.words(r));
     let sni = table.take(r, "sni").and_then(|item| sni(r, &item));
@@ -75,6 +81,8 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         listens: listens.filter(|listens| !listens.is_empty())?,
         mode: mode?,
         nat: nat.map(|nat| nat.value).unwrap_or_default(),
+        tunnel,
+        tunnel_port,
         pickup,
         pool,
         sni: sni.unwrap_or_default(),
