@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use nat::tunnel::GUE_PORT;
 use nat::{
-    AffinityConfig, BackendState, ClientLimits, Config, HealthConfig, LegConfig, Listen, Mapping,
-    Mode, Nat, PoolConfig, PoolId, Ports, Prefix, Probe, Rate, Refusal, Refuse, Scheduler,
-    ServiceConfig,
+    AffinityConfig, BackendState, ClientLimits, Config, Encapsulation, HealthConfig, LegConfig,
+    Listen, Mapping, Mode, Nat, PoolConfig, PoolId, Ports, Prefix, Probe, Rate, Refusal, Refuse,
+    Scheduler, ServiceConfig,
 };
 use netstack::wire::Protocol;
 
-use crate::bed::{addr, config, prefix};
+use crate::bed::{addr, config, pool, prefix};
 use crate::choices::Choices;
 
 /// Packets for what [`configured`] adds to [`config`].
@@ -33,6 +34,20 @@ pub(super) const LINES: &[&str] = &[
     "udp 10.1.0.5:{p} > 10.99.0.1:53 len=4000 gso=1000",
     "tcp 10.1.0.5:{p} > 10.99.0.1:81 P. seq=2 ack=1 len=3000 gso=1448 df",
     "icmp 10.1.0.6 > 10.99.0.4 echo id={p} seq=1 len=900",
+    "tcp 10.1.0.5:{p} > 10.97.0.1:80 S seq=1 mss=1460",
+    "tcp 10.1.0.5:{p} > 10.97.0.1:80 P. seq=2 ack=1 len=9000 gso=1440",
+    "tcp [fd01::5]:{p} > [fd97::1]:80 F. seq=2 ack=1 len=1270",
+    "udp 10.1.0.5:{p} > 10.97.0.1:53 len=3000",
+    "udp 10.1.0.5:{p} > 10.97.0.1:53 len=1400 df",
+    "udp 10.1.0.5:{p} > 10.97.0.1:53 frag=0+ ipid=3 len=800",
+    "udp 10.1.0.5 > 10.97.0.1 frag=808 ipid=3 len=800",
+    "udp [fd01::5]:{p} > [fd97::1]:53 len=1200",
+    "icmp fd01::5 > fd97::1 echo id={p} seq=1 len=900",
+    "tcp 10.97.0.1:80 > 10.1.0.5:{p} S. seq=1 ack=2",
+    "icmp 10.1.0.1 > 10.97.0.1 too-big mtu=1400 about=(tcp 10.97.0.1:80 > 10.1.0.5:{p} . len=1460)",
+    "icmp 10.2.0.1 > 10.99.0.250 too-big mtu=600 about=(ip 10.99.0.250 > 10.2.0.11 proto=4 len=20)",
+    "icmp 10.2.0.1 > 10.99.0.250 too-big mtu=0 about=(ip 10.99.0.250 > 10.2.0.12 proto=41 len=900)",
+    "icmp fd02::1 > fd99::250 too-big mtu=1300 about=(udp [fd99::250]:40000 > [fd02::11]:6080 len=99)",
 ];
 
 /// [`config`], with more services, and everything that can be configured as `choices` say.
@@ -43,6 +58,15 @@ pub(super) fn configured(choices: &mut impl Choices) -> Config {
     let nat = if choices.below(2) == 0 { Nat::Dnat } else { Nat::Full };
     let wide = all([None, Some(Protocol::Tcp)][choices.below(2) as usize], "10.98.0.0/16");
     config.services.push(ServiceConfig::new(wide, Mode::Nat(nat), PoolId(0)));
+    let encapsulation = one(choices, &[Encapsulation::Ipip, Encapsulation::Gue { port: GUE_PORT }]);
+    let backends = [["10.2.0.11:0", "10.2.0.12:0"], ["[fd02::11]:0", "10.2.0.12:0"]];
+    config.pools.push(pool("carried", &one(choices, &backends)));
+    let mut carried = ServiceConfig::new(
+        all(None, "10.97.0.1/32"),
+        Mode::Nat(Nat::Tunnel(encapsulation)),
+        PoolId(config.pools.len() as u16 - 1),
+    );
+    carried.listens.push(all(None, "fd97::1/128"));
     config.hide_hop = choices.below(4) == 0;
     if choices.below(8) == 0 {
         config.bypass.push(prefix(["10.1.0.6/32", "10.2.0.12/32"][choices.below(2) as usize]));
@@ -51,6 +75,10 @@ pub(super) fn configured(choices: &mut impl Choices) -> Config {
     snat(choices, &mut config);
     if nat == Nat::Full && config.snat.addresses.is_empty() {
         config.services.pop();
+    }
+    if ["10.99.0.250", "fd99::250"].into_iter().all(|at| config.snat.addresses.contains(&addr(at)))
+    {
+        config.services.push(carried);
     }
     for leg in &mut config.legs {
         configure_leg(choices, leg);
@@ -130,7 +158,8 @@ fn configure_pool(choices: &mut impl Choices, pool: &mut PoolConfig) {
 }
 
 fn configure_service(choices: &mut impl Choices, service: &mut ServiceConfig) {
-    service.pickup = service.mode == Mode::Nat(Nat::Dnat) && choices.below(2) == 0;
+    service.pickup =
+        matches!(service.mode, Mode::Nat(Nat::Dnat | Nat::Tunnel(_))) && choices.below(2) == 0;
     service.refuse = one(choices, &[Refuse::Reject, Refuse::Drop]);
     let few = Rate { count: 5, per: Duration::from_secs(1), burst: 2 };
     let limit = choices.below(16);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nat::flow::Flow;
 use nat::health::{Admin, Failure, Order, Outcome};
+use nat::tunnel::GUE_PORT;
 use nat::{BackendId, BackendState, Engine, PoolId, Verdict};
 use netstack::segment::segment;
 use netstack::wire::fields::icmp_field;
@@ -23,6 +24,8 @@ const FLOWS: usize = 24;
 const HALF_OPEN: usize = 8;
 const DATAGRAMS: usize = 3;
 const LEGS: u64 = 2;
+/// Pools of a configuration that choices make; the others have one less.
+const POOLS: u64 = 3;
 /// Steps of one run: enough for any handshake, few enough that a run takes milliseconds.
 const STEPS: usize = 400;
 /// Packets that may leave for one that came in, beyond which it would be an amplifier. One of 64 KiB is
@@ -150,7 +153,8 @@ impl Run {
 
     fn change_a_backend(&mut self, choices: &mut impl Choices) {
         use BackendState::{Down, Drain, Maint, Ready};
-        let (pool, backend) = (PoolId(choices.below(2) as u16), BackendId(choices.below(2) as u16));
+        let (pool, backend) =
+            (PoolId(choices.below(POOLS) as u16), BackendId(choices.below(2) as u16));
         if self.engine.health().config(pool).is_some() {
             let admin = [Admin::Ready, Admin::Drain, Admin::Maint][choices.below(3) as usize];
             self.engine.set_admin(self.now, pool, backend, admin);
@@ -193,8 +197,11 @@ impl Run {
             }
             self.depart(packet, was_good);
         }
-        // Of what came before, or was cut, there are only fragments, and pieces of a super-packet.
-        self.transmit(|headers| is_super || headers.transport == Transport::Fragment);
+        // Of what came before, or was cut, there are only fragments, whole ones in tunnels, and pieces of
+        // a super-packet.
+        self.transmit(|headers| {
+            is_super || headers.transport == Transport::Fragment || is_tunnel(headers)
+        });
         self.handle_timeout();
     }
 
@@ -246,10 +253,16 @@ impl Run {
         }
         assert!(self.engine.flows().is_empty() && self.engine.fragments().is_empty());
         assert!(self.engine.clients().is_empty());
-        let asked = (0..2).filter(|&n| self.engine.health().config(PoolId(n)).is_some()).count();
+        let pools = (0..POOLS as u16).map(PoolId);
+        let asked = pools.filter(|&pool| self.engine.health().config(pool).is_some()).count();
         assert!(self.engine.snat().len() <= 2 * asked);
         assert!(asked > 0 || self.engine.poll_timeout().is_none());
     }
+}
+
+fn is_tunnel(headers: &Headers) -> bool {
+    matches!(headers.protocol, 4 | 41)
+        || matches!(headers.transport, Transport::Udp { dst_port: GUE_PORT, .. })
 }
 
 /// What may come when `packet` has left: mostly an answer, at times an error, or itself again.
