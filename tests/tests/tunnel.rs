@@ -527,15 +527,16 @@ fn errors_about_what_was_never_sent_change_nothing() {
     };
     // To another than the outer packet's source, about another backend, about another flow.
     dropped(&mut bed, &too_big.replacen("10.99.0.250", "10.99.0.1", 1), DropReason::IcmpNoFlow);
-    let other = Packet::from_ip(&{
-        let mut data = outer.data().to_vec();
-        data[19] = 99;
+    // One that is no backend, and one that is, of other flows.
+    for backend in [99, 12] {
+        let mut other = outer.clone();
+        let data = other.data_mut();
+        data[19] = backend;
         data[10..12].fill(0);
         let sum = !netstack::wire::checksum::sum(&data[..20]);
         data[10..12].copy_from_slice(&sum.to_be_bytes());
-        data
-    });
-    dropped(&mut bed, &about(&other, "too-big mtu=1400"), DropReason::IcmpNoFlow);
+        dropped(&mut bed, &about(&other, "too-big mtu=1400"), DropReason::IcmpNoFlow);
+    }
     let mut other = outer.clone();
     other.data_mut()[20 + 20] ^= 1; // The client's port.
     dropped(&mut bed, &about(&other, "too-big mtu=1400"), DropReason::IcmpNoFlow);
