@@ -53,7 +53,7 @@ pub struct Choice {
 
 /// Declares tests, each under the requirement that it shows, and `CASES`, the list of them.
 ///
-/// ```ignore
+/// ```text
 /// tests::conforms! {
 ///     /// An idle mapping lives for two minutes at least.
 ///     U6 Always "RFC 4787 REQ-5"

@@ -273,7 +273,7 @@ impl Engine {
         &self.fragments
     }
 
-    /// The pools, in the order of their [`PoolId`]s.
+    /// The pools, in the order of their [`PoolId`](crate::PoolId)s.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
     }

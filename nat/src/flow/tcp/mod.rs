@@ -3,7 +3,7 @@
 //! # Theory of operation
 //!
 //! The [state machine](TcpState) follows RFC 7857 section 2 and RFC 6146 section 3.5.2. It is a table,
-//! [`ROWS`]; drawings of it are [made from it](diagram).
+//! [`ROWS`]; drawings of it are made from it (`diagram`).
 //!
 //! Not every segment on a flow's tuple is from one of its ends: who knows the tuple can forge a RST, a
 //! FIN or a SYN without seeing any traffic. [`Windows`] holds what both ends have said about sequence
