@@ -13,15 +13,6 @@ use tests::bed::{Bed, Seen, config, pool};
 
 const POOL: PoolId = PoolId(0);
 const SECOND: Duration = Duration::from_secs(1);
-const SCHEDULERS: [Scheduler; 7] = [
-    Scheduler::RoundRobin,
-    Scheduler::Random,
-    Scheduler::LeastConnections,
-    Scheduler::P2c,
-    Scheduler::Ewma,
-    Scheduler::SourceHash,
-    Scheduler::Maglev,
-];
 
 fn four_backends() -> Config {
     let mut config = config();
@@ -97,7 +88,7 @@ fn connect(bed: &mut Bed, n: u16, port: u16, dead: &str, death: Death) -> (Strin
 
 #[test]
 fn no_client_notices_a_dead_backend_and_few_meet_it() {
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         for death in [Death::Refuses, Death::Unreachable, Death::Silent] {
             for port in [80, 81] {
                 let mut config = four_backends();

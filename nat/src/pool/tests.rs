@@ -7,15 +7,6 @@ use crate::limits::FAILURES_TO_EJECT;
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Instant = Instant::from_secs(1_000);
-const SCHEDULERS: [Scheduler; 7] = [
-    Scheduler::RoundRobin,
-    Scheduler::Random,
-    Scheduler::LeastConnections,
-    Scheduler::P2c,
-    Scheduler::Ewma,
-    Scheduler::SourceHash,
-    Scheduler::Maglev,
-];
 
 fn config(n: u8) -> PoolConfig {
     let backends =
@@ -54,7 +45,7 @@ fn eject(pool: &mut Pool, now: Instant, id: BackendId) {
 
 #[test]
 fn only_ready_backends_are_chosen() {
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         let mut pool = Pool::new(PoolConfig { scheduler, ..config(5) }, 1);
         pool.set_state(START, BackendId(0), BackendState::Drain);
         pool.set_state(START, BackendId(1), BackendState::Maint);
@@ -122,7 +113,7 @@ fn nothing_is_sent_to_a_backend_that_starts_and_it_starts_in_full() {
 
 #[test]
 fn a_full_backend_is_passed_over_and_when_all_are_the_flow_is_refused() {
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         let mut config = PoolConfig { scheduler, ..config(3) };
         config.backends.iter_mut().for_each(|b| b.max_connections = Some(10));
         let mut pool = Pool::new(config, 1);
@@ -179,7 +170,7 @@ fn groups_take_over_in_order_and_backups_last() {
 #[test]
 fn slow_start_climbs_in_a_line_from_a_tenth() {
     let slow_start = 100 * SECOND;
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         let mut pool = Pool::new(PoolConfig { scheduler, slow_start, ..config(2) }, 1);
         let whole = share_of_first(&mut pool, START, 10_000);
         assert!((4_600..5_400).contains(&whole), "{scheduler:?} at the start: {whole}");
@@ -269,7 +260,7 @@ fn without_a_threshold_health_is_always_believed() {
 
 #[test]
 fn a_client_keeps_its_backend_until_it_was_quiet_for_too_long() {
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         let affinity = Some(AffinityConfig::new(60 * SECOND));
         let mut pool = Pool::new(PoolConfig { scheduler, affinity, ..config(4) }, 1);
         let home = pool.choose(START, client(7), &[]).unwrap();
@@ -322,7 +313,7 @@ fn affinity_holds_in_drain_and_ends_where_a_backend_cannot_serve() {
 
 #[test]
 fn flows_that_last_are_shared_by_weight() {
-    for scheduler in SCHEDULERS {
+    for scheduler in Scheduler::ALL {
         let mut config = PoolConfig { scheduler, ..config(4) };
         for (backend, weight) in config.backends.iter_mut().zip([1, 0, 2, 5]) {
             backend.weight = weight;

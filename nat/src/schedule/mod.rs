@@ -47,6 +47,17 @@ pub enum Scheduler {
 }
 
 impl Scheduler {
+    /// Every scheduler.
+    pub const ALL: [Self; 7] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::LeastConnections,
+        Self::P2c,
+        Self::Ewma,
+        Self::SourceHash,
+        Self::Maglev,
+    ];
+
     /// The name that a configuration uses.
     pub const fn name(self) -> &'static str {
         match self {
@@ -221,20 +232,10 @@ mod tests {
     use super::testing::*;
     use super::*;
 
-    const ALL: [Scheduler; 7] = [
-        Scheduler::RoundRobin,
-        Scheduler::Random,
-        Scheduler::LeastConnections,
-        Scheduler::P2c,
-        Scheduler::Ewma,
-        Scheduler::SourceHash,
-        Scheduler::Maglev,
-    ];
-
     #[test]
     fn every_scheduler_honours_weights() {
         let candidates = candidates(&[1, 0, 2, 5]);
-        for scheduler in ALL {
+        for scheduler in Scheduler::ALL {
             let counts = tally(&mut State::new(scheduler), &candidates, 80_000);
             for (count, weight) in counts.iter().zip([1_u32, 0, 2, 5]) {
                 let expected = 10_000 * weight;
@@ -250,7 +251,7 @@ mod tests {
     fn no_scheduler_chooses_who_is_out_or_skipped() {
         let mut candidates = candidates(&[1, 1, 1]);
         candidates[0].eligible = false;
-        for scheduler in ALL {
+        for scheduler in Scheduler::ALL {
             let mut state = State::new(scheduler);
             let mut rng = Rng::new(1);
             for n in 0..1_000 {
