@@ -26,14 +26,13 @@ impl Reopenings {
     }
 
     /// What a SYN or RST means that does not count by its numbers; on a restart the flow's windows are
-    /// the new connection's. `from_backend` says that it came by the backend's leg.
+    /// the new connection's. A reverse segment must have come by the backend's leg.
     pub(super) fn judge(
         &mut self,
         id: FlowId,
         flow: &mut Flow,
         direction: Direction,
         segment: &Segment,
-        from_backend: bool,
     ) -> Option<Event> {
         match (direction, Event::of(segment.flags)) {
             (Direction::Forward, Event::Syn) => {
@@ -43,14 +42,14 @@ impl Reopenings {
                 }
                 None
             }
-            (Direction::Reverse, Event::SynAck) if from_backend => {
+            (Direction::Reverse, Event::SynAck) => {
                 let syn =
                     self.syns.get(&id).filter(|s| flow.windows.is_restarted_by(s, segment))?;
                 flow.windows.restart(syn, segment);
                 self.syns.remove(&id);
                 Some(Event::Restart)
             }
-            (Direction::Reverse, Event::Rst) if from_backend => {
+            (Direction::Reverse, Event::Rst) => {
                 let syn = self.syns.get(&id)?;
                 segment.answers(syn).then_some(Event::Rst)
             }

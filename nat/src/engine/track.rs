@@ -37,7 +37,7 @@ impl Engine {
     ) -> Verdict {
         let segment = Segment::of(packet, headers);
         match (direction, &segment) {
-            (Direction::Reverse, Some(segment)) => {
+            (Direction::Reverse, Some(segment)) if segment.has(Reopenings::RARE) => {
                 if let Some(verdict) = self.handshake(now, id, segment, packet) {
                     return verdict;
                 }
@@ -74,8 +74,7 @@ impl Engine {
             // backend, and would make flows that never give way.
             _ if direction == Direction::Reverse && !from_backend => {}
             (State::Tcp(state), Some(segment)) => {
-                let reopenings = &mut self.reopenings;
-                advance(flow, id, state, direction, segment, reopenings, from_backend);
+                advance(flow, id, state, direction, segment, &mut self.reopenings);
             }
             (State::Datagram(_), _) if direction == Direction::Reverse => {
                 flow.state = State::Datagram(true);
@@ -152,11 +151,10 @@ fn advance(
     direction: Direction,
     segment: &Segment,
     reopenings: &mut Reopenings,
-    from_backend: bool,
 ) {
     let mut event = flow.windows.judge(state, direction, segment);
     if event.is_none() && segment.has(Reopenings::RARE) {
-        event = reopenings.judge(id, flow, direction, segment, from_backend);
+        event = reopenings.judge(id, flow, direction, segment);
     }
     if let Some(event) = event {
         flow.windows.learn(direction, event, segment);
