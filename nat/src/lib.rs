@@ -28,11 +28,13 @@
 //! | [`tunnel`] | packets wrapped for backends that answer clients directly |
 //! | [`rewrite`], [`icmp`] | header edits; echo replies, errors translated and made |
 //! | [`mss`] | the MSS option of SYNs, lowered to the path |
+//! | [`account`] | what became of one packet, and why |
 //! | [`verdict`], [`stats`], [`limits`] | results, counters, and every limit in one place |
 
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod account;
 pub mod balancer;
 pub mod client_limit;
 pub mod clients;
@@ -59,6 +61,7 @@ pub mod tunnel;
 pub mod unsolicited;
 pub mod verdict;
 
+pub use account::Account;
 pub use balancer::Balancer;
 pub use client_limit::{ClientLimits, Rate};
 pub use config::{Config, ConfigError, LegConfig, Mapping, Refusal, SnatConfig, Timeouts};

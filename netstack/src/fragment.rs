@@ -140,6 +140,7 @@ impl Fragments<'_> {
         let data = self.packet.data();
         let len = self.header.len() + end - at;
         let mut out = Packet::with_capacity(len);
+        out.id = self.packet.id;
         out.leg = self.packet.leg;
         out.offload = Offload::default();
         out.set_len(len);

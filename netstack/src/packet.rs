@@ -175,6 +175,9 @@ impl Offload {
 pub struct Packet {
     buf: Vec<u8>,
     end: usize,
+    /// Names the packet in captures: what it is rewritten, held, cut and answered as keeps it. 0 if
+    /// nobody has named it.
+    pub id: u64,
     /// The leg that the packet entered by, or will leave by.
     pub leg: LegId,
     /// Checksum and segmentation state.
@@ -187,6 +190,7 @@ impl Packet {
         Self {
             buf: vec![0; HEADROOM + capacity],
             end: HEADROOM,
+            id: 0,
             leg: LegId::default(),
             offload: Offload::default(),
         }
@@ -244,6 +248,7 @@ impl Packet {
     pub fn copy_from(&mut self, other: &Self) {
         self.set_len(other.len());
         self.data_mut().copy_from_slice(other.data());
+        self.id = other.id;
         self.leg = other.leg;
         self.offload = other.offload;
     }

@@ -175,6 +175,7 @@ impl Cut {
         let data = packet.data();
         let from = self.payload + index * self.size;
         let to = self.end.min(from + self.size);
+        out.id = packet.id;
         out.leg = packet.leg;
         out.offload = Offload::default();
         out.set_len(self.payload + to - from);

@@ -7,6 +7,7 @@ use super::ours::is_stand_in;
 use super::pickup::shows_life;
 use super::track::rewrite_of;
 use super::{Engine, mtu};
+use crate::account::Note;
 use crate::config::Refusal;
 use crate::flow::tcp::Segment;
 use crate::flow::{Direction, Flow, Kind, TransportAddr};
@@ -38,6 +39,7 @@ impl Engine {
     ) -> Option<Verdict> {
         let (service, config) = self.services.lookup(tuple.protocol, tuple.dst, tuple.dst_port)?;
         let (pool, mode, pickup) = (config.pool, config.mode, config.pickup);
+        self.note(Note::Service(service));
         if !self.policy.allows(service, tuple.src) {
             return Some(self.forbid(now, packet, headers, service, DropReason::Denied));
         }
@@ -157,6 +159,7 @@ impl Engine {
                 Err(_) if !tried.is_empty() => return Err(DropReason::NoPort),
                 chosen => chosen?,
             };
+            self.note_choice(now, pool, asking, chosen);
             let mut flow = self.new_flow(now, kind, tuple, packet, headers);
             flow.client_leg = self.leg_to(tuple.src, packet.leg);
             flow.assignment.service = Some(service);

@@ -39,6 +39,7 @@ impl Engine {
                 self.route(now, packet, headers)
             };
         };
+        self.note_about(id, direction);
         // RFC 5508 REQ-3a.
         if !quote.header_sum_ok {
             return Verdict::Drop(DropReason::IcmpChecksum);

@@ -19,6 +19,7 @@ use netstack::{Instant, Packet};
 
 use super::Engine;
 use super::track::rewrite_of;
+use crate::account::Note;
 use crate::flow::tcp::TcpState;
 use crate::flow::{Direction, FlowId, Kind, State};
 use crate::limits::{PENDING_SYN_LEN, PENDING_SYNS, SYN_ATTEMPTS, SYN_PATIENCE};
@@ -172,10 +173,12 @@ impl Engine {
             return false;
         }
         let Some(old) = self.flows.get(id).cloned() else { return false };
-        let Some((pool, _)) = old.assignment.backend else { return false };
+        let Some((pool, left)) = old.assignment.backend else { return false };
         let asking = Client { address: old.client.address, port: old.client.port };
         let next = self.pools[usize::from(pool.0)].choose(now, asking, &pending.tried);
         let Ok(next) = next else { return false };
+        self.note(Note::FailedOver { pool, from: left });
+        self.note_choice(now, pool, asking, next);
         let mut new = old.clone();
         if self.assign(now, &mut new, pending.nat, pool, next).is_err() {
             return false;

@@ -20,6 +20,7 @@
 //! Nothing is allocated for a packet of a known flow. Time comes in as an argument and random choices
 //! from the configuration's seed, so the same packets at the same times give the same bytes.
 
+mod accounted;
 mod admit;
 mod backends;
 mod errors;
@@ -43,6 +44,7 @@ use hashbrown::HashMap;
 use netstack::wire::{Address, Family, Headers, Protocol, Transport};
 use netstack::{Instant, LegId, Packet};
 
+use crate::account::{Account, Note};
 use crate::clients::Clients;
 use crate::config::Refusal;
 use crate::flow::evict::Class;
@@ -110,6 +112,8 @@ pub struct Engine {
     hide_hop: bool,
     /// Packets to send that are nobody's verdict: see [`poll_transmit`](Self::poll_transmit).
     outbox: VecDeque<Packet>,
+    /// What is said of the last packet, if anybody wants to know.
+    account: Option<Box<Account>>,
     /// Scratch of `handle_timeout`.
     expired: Vec<FlowId>,
 }
@@ -179,43 +183,19 @@ impl Engine {
             silent_legs,
             hide_hop: config.hide_hop,
             outbox: VecDeque::new(),
+            account: None,
             expired: Vec::new(),
         })
     }
 
     /// Decides on a packet that came in by `packet.leg`, and rewrites it in place.
     pub fn handle_packet(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
-        self.stats.packets += 1;
-        self.stats.bytes += packet.len() as u64;
-        let parsed = Headers::parse(packet);
-        let verdict = match &parsed {
-            Ok(headers) => {
-                // What lies behind the packet's own length is nobody's, and must not be summed up.
-                packet.set_len(headers.total_len());
-                self.classify(now, packet, headers)
-            }
-            Err(malformed) => Verdict::Drop((*malformed).into()),
-        };
-        self.stats.count(verdict);
-        verdict
+        self.handle(now, packet, Origin::Leg)
     }
 
     /// Decides on a packet that this process's own connections send.
     pub fn handle_local(&mut self, now: Instant, packet: &mut Packet) -> Verdict {
-        self.stats.packets += 1;
-        self.stats.bytes += packet.len() as u64;
-        let verdict = match Headers::parse(packet) {
-            Ok(headers) => match headers.tuple().map(|tuple| (tuple, self.flows.lookup(&tuple))) {
-                Some((_, Some((id, direction)))) => {
-                    self.follow(now, packet, &headers, id, direction, Origin::Local)
-                }
-                Some((tuple, None)) => self.admit_upstream(now, packet, &headers, tuple),
-                None => Verdict::Drop(DropReason::ProtocolUnsupported),
-            },
-            Err(malformed) => Verdict::Drop(malformed.into()),
-        };
-        self.stats.count(verdict);
-        verdict
+        self.handle(now, packet, Origin::Local)
     }
 
     /// Counts a packet that a device could not even hand over whole.
@@ -261,6 +241,11 @@ impl Engine {
     /// What it has done so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// The limits that it keeps to.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The flow table, to list.
@@ -313,12 +298,50 @@ impl Engine {
         assert_eq!(active as usize, assigned, "backends' active flows and assignments");
     }
 
+    #[inline]
+    fn handle(&mut self, now: Instant, packet: &mut Packet, origin: Origin) -> Verdict {
+        self.stats.packets += 1;
+        self.stats.bytes += packet.len() as u64;
+        let verdict = if self.account.is_none() {
+            self.decide(now, packet, origin)
+        } else {
+            self.decide_accounted(now, packet, origin)
+        };
+        self.stats.count(verdict);
+        verdict
+    }
+
+    #[inline]
+    fn decide(&mut self, now: Instant, packet: &mut Packet, origin: Origin) -> Verdict {
+        let parsed = Headers::parse(packet);
+        match &parsed {
+            Ok(headers) if origin == Origin::Leg => {
+                // What lies behind the packet's own length is nobody's, and must not be summed up.
+                packet.set_len(headers.total_len());
+                self.classify(now, packet, headers)
+            }
+            Ok(headers) => self.classify_local(now, packet, headers),
+            Err(malformed) => Verdict::Drop((*malformed).into()),
+        }
+    }
+
+    fn classify_local(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
+        match headers.tuple().map(|tuple| (tuple, self.flows.lookup(&tuple))) {
+            Some((_, Some((id, direction)))) => {
+                self.follow(now, packet, headers, id, direction, Origin::Local)
+            }
+            Some((tuple, None)) => self.admit_upstream(now, packet, headers, tuple),
+            None => Verdict::Drop(DropReason::ProtocolUnsupported),
+        }
+    }
+
     fn classify(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
         let Some(tuple) = headers.tuple() else {
             return self.without_tuple(now, packet, headers);
         };
         if let Some((id, direction)) = self.flows.lookup(&tuple) {
             if self.replaces(id, direction, headers) {
+                self.note(Note::Replaced(id));
                 self.forget(now, id);
             } else {
                 return self.follow(now, packet, headers, id, direction, Origin::Leg);
@@ -328,9 +351,11 @@ impl Engine {
             return Verdict::Drop(reason);
         }
         if let Some(verdict) = self.answers_probe(now, packet, headers, &tuple) {
+            self.note(Note::Probe);
             return verdict;
         }
         if self.policy.bypasses(headers) {
+            self.note(Note::Bypass);
             return self.route(now, packet, headers);
         }
         if let Some(verdict) = self.admit(now, packet, headers, tuple) {
@@ -340,6 +365,7 @@ impl Engine {
             return self.answer(now, packet, headers);
         }
         if let Some(verdict) = self.pick_up_answer(now, packet, headers, &tuple) {
+            self.note(Note::PickedUp);
             return verdict;
         }
         self.route(now, packet, headers)
@@ -431,6 +457,7 @@ impl Engine {
     fn evict(&mut self, now: Instant, class: Class) -> bool {
         let Some(id) = self.flows.oldest(class) else { return false };
         self.stats.flows_evicted += 1;
+        self.note(Note::Evicted(id));
         self.forget(now, id);
         true
     }

@@ -7,6 +7,7 @@ use netstack::wire::{Address, Headers, Protocol, Tuple};
 use netstack::{Instant, LegId, Packet};
 
 use super::Engine;
+use crate::account::Note;
 use crate::config::Refusal;
 use crate::flow::{Flow, FlowId, Kind, TransportAddr};
 use crate::icmp::IcmpError;
@@ -100,6 +101,7 @@ impl Engine {
             self.clients.took_port(client, grant.is_paired.then_some(grant.address));
         }
         let source = TransportAddr::new(grant.address, grant.port);
+        self.note(Note::Mapped { source, early: grant.is_early, paired: grant.is_paired });
         if flow.protocol == Protocol::Tcp && !self.unsolicited.is_empty() {
             self.answered(backend, source);
         }

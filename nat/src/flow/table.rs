@@ -1,5 +1,6 @@
 //! Flows, found by either of their keys.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
@@ -17,6 +18,13 @@ use super::{Direction, Flow};
 pub struct FlowId {
     index: u32,
     generation: u32,
+}
+
+impl fmt::Display for FlowId {
+    /// A number that no other flow has had, for as long as 32 bits last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.generation)
+    }
 }
 
 impl Links for Slab<Flow> {

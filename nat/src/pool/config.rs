@@ -30,6 +30,19 @@ pub enum BackendState {
     Starting,
 }
 
+impl BackendState {
+    /// The name that commands use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Down => "down",
+            Self::Starting => "starting",
+        }
+    }
+}
+
 /// A backend as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendConfig {

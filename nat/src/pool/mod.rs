@@ -45,8 +45,9 @@ use std::time::Duration;
 use netstack::Instant;
 
 use crate::DropReason;
+use crate::account::Choice;
 use crate::rng::{Rng, derive};
-use crate::schedule::{Client, Scheduler};
+use crate::schedule::{Client, Maglev, Scheduler, TABLE_SIZE};
 use affinity::Affinity;
 use tier::Tier;
 
@@ -70,6 +71,8 @@ pub struct Pool {
     slow_start: Duration,
     panic_threshold: u8,
     rng: Rng,
+    /// True if affinity made the last choice.
+    kept: bool,
     /// Until then eligibility and slow starts do not change by themselves.
     next_change: Instant,
 }
@@ -101,6 +104,7 @@ impl Pool {
             slow_start: config.slow_start,
             panic_threshold: config.panic_threshold,
             rng: Rng::new(seed),
+            kept: false,
             next_change: Instant::FAR_FUTURE,
         };
         pool.refresh(Instant::ZERO);
@@ -144,6 +148,7 @@ impl Pool {
         }
         let kept = self.affinity.as_mut().and_then(|table| table.get(now, client.address));
         let kept = kept.filter(|&id| !skip.contains(&id) && self.keeps_clients(now, id));
+        self.kept = kept.is_some();
         let scheduled = || {
             let Self { tiers, rng, .. } = &mut *self;
             tiers.iter_mut().find_map(|tier| tier.choose(now, client, rng, skip))
@@ -156,6 +161,27 @@ impl Pool {
             table.set(now, client.address, chosen);
         }
         Ok(chosen)
+    }
+
+    /// Why the last [`choose`](Self::choose) gave this client this backend.
+    pub fn last_choice(&self, now: Instant, client: Client, id: BackendId) -> Choice {
+        let active = self.backend(id).map_or(0, |backend| backend.active);
+        match self.scheduler {
+            _ if self.kept => Choice::Affinity,
+            Scheduler::RoundRobin => Choice::RoundRobin,
+            Scheduler::Random => Choice::Random,
+            Scheduler::LeastConnections => Choice::LeastConnections { active },
+            Scheduler::P2c => Choice::P2c { active },
+            Scheduler::Ewma => {
+                let place = self.places.get(usize::from(id.0));
+                let latency = place.and_then(|&(tier, i)| self.tiers[tier].latency_at(i, now));
+                Choice::Ewma { active, latency }
+            }
+            Scheduler::SourceHash => Choice::SourceHash,
+            Scheduler::Maglev => {
+                Choice::Maglev { place: Maglev::place(client) as u32, of: TABLE_SIZE as u32 }
+            }
+        }
     }
 
     /// True if flows may be made to this backend: it is ready, or nobody better is.

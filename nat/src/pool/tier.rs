@@ -1,5 +1,7 @@
 //! The backends of one priority, and the scheduler that chooses among them.
 
+use std::time::Duration;
+
 use netstack::Instant;
 
 use super::backend::Backend;
@@ -119,6 +121,12 @@ impl Tier {
                 self.open += 1;
             }
         }
+    }
+
+    /// What a member's flows have waited lately.
+    pub(super) fn latency_at(&self, index: usize, now: Instant) -> Option<Duration> {
+        let micros = self.candidates.get(index)?.latency.at(now)?;
+        Duration::try_from_secs_f64(micros / 1e6).ok()
     }
 
     pub(super) fn latency(&mut self, index: usize) -> Option<&mut Latency> {

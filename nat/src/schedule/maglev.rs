@@ -28,6 +28,11 @@ pub struct Maglev {
 }
 
 impl Maglev {
+    /// The place in the table that a client hashes to.
+    pub fn place(client: Client) -> usize {
+        place(client, TABLE_SIZE)
+    }
+
     pub(super) fn invalidate(&mut self) {
         self.table.clear();
     }

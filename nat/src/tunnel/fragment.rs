@@ -17,6 +17,7 @@ pub fn fragment_v6(packet: &Packet, mtu: usize, identification: u32) -> Option<V
     let last = payload.len().div_ceil(room).checked_sub(1)?;
     let pieces = payload.chunks(room).enumerate().map(|(n, bytes)| {
         let mut piece = Packet::with_capacity(HEADER + FRAGMENT_HEADER + bytes.len());
+        piece.id = packet.id;
         piece.leg = packet.leg;
         piece.set_len(HEADER + FRAGMENT_HEADER + bytes.len());
         let data = piece.data_mut();
