@@ -9,8 +9,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
 use nat::{
-    BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Scheduler,
-    ServiceConfig, Verdict,
+    BATCH, BackendConfig, Config, Engine, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId,
+    Scheduler, ServiceConfig, Verdict,
 };
 use netstack::wire::checksum::Delta;
 use netstack::wire::{Address, Protocol};
@@ -87,6 +87,24 @@ fn established(c: &mut Criterion) {
                 black_box(engine.handle_packet(now, template.of(next)))
             });
         });
+        let mut batch = vec![Packet::with_capacity(256); BATCH];
+        c.bench_function(
+            &format!("established flow among {flows}, {BATCH} packets at once"),
+            |b| {
+                let mut filled = 0;
+                b.iter(|| {
+                    next = next.wrapping_add(7_919) % flows;
+                    batch[filled].copy_from(template.of(next));
+                    filled += 1;
+                    if filled == BATCH {
+                        filled = 0;
+                        engine.handle_packets(now, &mut batch, |_, packet, verdict| {
+                            black_box((packet.len(), verdict == Verdict::Forward));
+                        });
+                    }
+                });
+            },
+        );
     }
 }
 

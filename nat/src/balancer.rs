@@ -34,6 +34,26 @@ impl<D: Divert> Balancer<D> {
         verdict
     }
 
+    /// Decides on packets that came in, in order: see [`Engine::handle_packets`]. `sink` is given those
+    /// that are to be sent.
+    pub fn handle_packets(
+        &mut self,
+        now: Instant,
+        packets: &mut [Packet],
+        mut sink: impl FnMut(&mut Packet),
+    ) {
+        let Self { engine, divert } = self;
+        engine.handle_packets(now, packets, |_, packet, verdict| match verdict {
+            Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => sink(packet),
+            Verdict::Divert(to) => {
+                if let Ok(headers) = Headers::parse(packet) {
+                    divert.handle_packet(now, to, packet, &headers);
+                }
+            }
+            Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
+        });
+    }
+
     /// Fires timers and lets the application run.
     pub fn poll(&mut self, now: Instant) {
         self.engine.handle_timeout(now);

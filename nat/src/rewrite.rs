@@ -16,22 +16,34 @@ pub struct Rewrite {
     pub addresses: Delta,
     /// Change of the sums over the ports.
     pub ports: Delta,
+    /// Takes one off TTL or hop limit, which must be above one.
+    pub hop: bool,
 }
+
+/// What one less of TTL does to the sum of an IPv4 header.
+const HOP: Delta = Delta::of_u16(0x0100, 0);
 
 impl Rewrite {
     /// Rewrites a packet whose headers were parsed as `headers`.
+    #[inline]
     pub fn apply(&self, packet: &mut Packet, headers: &Headers) {
         let partial = matches!(packet.offload.checksum, Checksum::Partial { .. });
         let data = packet.data_mut();
         write_addresses(data, headers.family, &self.to);
-        if headers.family == Family::V4 {
-            update(data, V4_CHECKSUM, |sum| self.addresses.apply(sum));
+        match headers.family {
+            Family::V4 if self.hop => {
+                data[V4_TTL] -= 1;
+                update(data, V4_CHECKSUM, |sum| self.addresses.and(HOP).apply(sum));
+            }
+            Family::V4 => update(data, V4_CHECKSUM, |sum| self.addresses.apply(sum)),
+            Family::V6 => data[V6_HOP_LIMIT] -= u8::from(self.hop),
         }
         self.apply_transport(&mut data[headers.l4()..], headers.protocol, partial);
     }
 
     /// Rewrites a transport header of which only the first bytes may be there, as in an ICMP error's
     /// quote: a field that is not there is left alone.
+    #[inline]
     pub fn apply_transport(&self, segment: &mut [u8], protocol: u8, partial: bool) {
         let (ports, checksum): (&[u16], usize) = match protocol {
             TCP => (&[self.to.src_port, self.to.dst_port], tcp_field::CHECKSUM.start),
@@ -80,12 +92,12 @@ pub fn mend_zero(message: &mut [u8]) {
 pub fn write_addresses(data: &mut [u8], family: Family, to: &Tuple) {
     match family {
         Family::V4 => {
-            data[12..16].copy_from_slice(to.src.octets());
-            data[16..20].copy_from_slice(to.dst.octets());
+            data[12..16].copy_from_slice(&to.src.mapped_octets()[12..]);
+            data[16..20].copy_from_slice(&to.dst.mapped_octets()[12..]);
         }
         Family::V6 => {
-            data[8..24].copy_from_slice(to.src.octets());
-            data[24..40].copy_from_slice(to.dst.octets());
+            data[8..24].copy_from_slice(to.src.mapped_octets());
+            data[24..40].copy_from_slice(to.dst.mapped_octets());
         }
     }
 }

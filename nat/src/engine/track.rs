@@ -64,7 +64,7 @@ impl Engine {
         {
             return self.refuse_too_big(now, packet, headers, mtu);
         }
-        if passes && !rewrite::pass_hop(packet, headers, self.hide_hop) {
+        if passes && !rewrite::may_pass_hop(headers, self.hide_hop) {
             return self.reject_ttl(now, packet, headers);
         }
         let before = flow.state;
@@ -89,7 +89,8 @@ impl Engine {
             self.mtus.clamp_mss([flow.client_leg, flow.backend_leg], packet, headers);
         }
         if kind != Kind::Diverted {
-            rewrite_of(flow, direction).apply(packet, headers);
+            let hop = passes && !self.hide_hop;
+            Rewrite { hop, ..rewrite_of(flow, direction) }.apply(packet, headers);
             self.identifications.renew(packet, headers);
         }
         if flow.state != before {
@@ -176,5 +177,5 @@ pub(super) fn rewrite_of(flow: &Flow, direction: Direction) -> Rewrite {
         Direction::Forward => (flow.address_delta, flow.port_delta),
         Direction::Reverse => (flow.address_delta.inverse(), flow.port_delta.inverse()),
     };
-    Rewrite { to: flow.rewritten(direction), addresses, ports }
+    Rewrite { to: flow.rewritten(direction), addresses, ports, hop: false }
 }

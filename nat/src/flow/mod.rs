@@ -251,6 +251,19 @@ impl Flow {
         }
     }
 
+    /// True if this is the key of that direction.
+    #[inline]
+    pub fn has_key(&self, direction: Direction, key: &Tuple) -> bool {
+        let (src, dst) = match direction {
+            Direction::Forward => (&self.client, &self.vip),
+            Direction::Reverse => (&self.backend, &self.snat),
+        };
+        src.address == key.src
+            && dst.address == key.dst
+            && (src.port, dst.port) == (key.src_port, key.dst_port)
+            && self.protocol == key.protocol
+    }
+
     /// What a packet of this direction is rewritten to.
     pub const fn rewritten(&self, direction: Direction) -> Tuple {
         match direction {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 use netstack::Instant;
@@ -19,6 +20,10 @@ pub struct FlowId {
     index: u32,
     generation: u32,
 }
+
+/// What [`FlowTable::find_likely`] found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Likely(u32);
 
 impl fmt::Display for FlowId {
     /// A number that no other flow has had, for as long as 32 bits last.
@@ -43,6 +48,8 @@ pub struct FlowTable {
     lists: Lists,
     wheel: Wheel<FlowId>,
     generation: u32,
+    /// Counts changes of keys.
+    version: u64,
 }
 
 const fn pack(index: u32, direction: Direction) -> u32 {
@@ -85,6 +92,7 @@ impl FlowTable {
             lists: Lists::default(),
             wheel: Wheel::new(),
             generation: 0,
+            version: 0,
         }
     }
 
@@ -110,11 +118,56 @@ impl FlowTable {
 
     /// The flow that a packet with this tuple belongs to, and its direction in it.
     pub fn lookup(&self, tuple: &Tuple) -> Option<(FlowId, Direction)> {
-        let packed = self
-            .keys
-            .find(hash(&self.hasher, tuple), |packed| key_of(&self.entries, packed) == *tuple)?;
+        self.lookup_hashed(self.hash(tuple), tuple)
+    }
+
+    pub(crate) fn hash(&self, tuple: &Tuple) -> u64 {
+        hash(&self.hasher, tuple)
+    }
+
+    /// The flow that a tuple with this hash most likely belongs to: its key is not compared. Brings what
+    /// a packet of that flow needs into the caches.
+    #[inline]
+    pub(crate) fn find_likely(&self, hash: u64) -> Option<Likely> {
+        let packed = self.keys.find(hash, |_| true)?;
+        let flow = self.entries.get((packed >> 1) as usize)?;
+        black_box((flow.client_leg, flow.expires, flow.created));
+        Some(Likely(packed))
+    }
+
+    /// [`lookup`](Self::lookup), when `likely` is what was found for the tuple's hash.
+    #[inline]
+    pub(crate) fn confirm(
+        &self,
+        likely: Option<Likely>,
+        hash: u64,
+        tuple: &Tuple,
+    ) -> Option<(FlowId, Direction)> {
+        let Likely(packed) = likely?;
+        let (index, direction) = unpack(packed);
+        let flow = self.entries.get(index as usize)?;
+        if flow.has_key(direction, tuple) {
+            return Some((FlowId { index, generation: flow.generation }, direction));
+        }
+        self.lookup_hashed(hash, tuple)
+    }
+
+    /// [`lookup`](Self::lookup) of a tuple whose hash is known.
+    #[inline]
+    pub(crate) fn lookup_hashed(&self, hash: u64, tuple: &Tuple) -> Option<(FlowId, Direction)> {
+        let is_it = |packed| {
+            let (index, direction) = unpack(packed);
+            self.entries[index as usize].has_key(direction, tuple)
+        };
+        let packed = self.keys.find(hash, is_it)?;
         let (index, direction) = unpack(packed);
         Some((self.id(index), direction))
+    }
+
+    /// A number that changes whenever some tuple may belong to another flow than before: what
+    /// [`lookup`](Self::lookup) has found holds until then.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// The flow of this name, if it still lives.
@@ -239,11 +292,13 @@ impl FlowTable {
     }
 
     fn insert_key(&mut self, key: &Tuple, packed: u32) {
+        self.version += 1;
         let Self { entries, keys, hasher, .. } = self;
         keys.insert(hash(hasher, key), packed, |packed| hash(hasher, &key_of(entries, packed)));
     }
 
     fn remove_key(&mut self, key: &Tuple, packed: u32) {
+        self.version += 1;
         self.keys.remove(hash(&self.hasher, key), packed);
     }
 

@@ -29,11 +29,9 @@ impl Address {
     pub const UNSPECIFIED: Self = Self([0; 16]);
 
     /// An IPv4 address from its four bytes in network order.
-    pub fn from_v4(octets: [u8; 4]) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..12].copy_from_slice(&MAPPED);
-        bytes[12..].copy_from_slice(&octets);
-        Self(bytes)
+    pub const fn from_v4(octets: [u8; 4]) -> Self {
+        // As one number: what is written in parts cannot be read as a whole for some cycles.
+        Self((0xffff_0000_0000 | u32::from_be_bytes(octets) as u128).to_be_bytes())
     }
 
     /// An IPv6 address from its bytes in network order.

@@ -53,9 +53,14 @@ impl Delta {
     }
 
     /// The change of replacing a 16-bit field.
+    pub const fn of_u16(old: u16, new: u16) -> Self {
+        Self(add(!old, new))
+    }
+
+    /// The change of replacing one more 16-bit field.
     #[must_use]
     pub const fn replace_u16(self, old: u16, new: u16) -> Self {
-        Self(add(self.0, add(!old, new)))
+        self.and(Self::of_u16(old, new))
     }
 
     /// Both changes.

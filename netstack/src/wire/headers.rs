@@ -117,23 +117,27 @@ pub enum Transport {
 }
 
 /// A packet that was checked: every length in it fits.
+///
+/// The order of the fields lets the addresses lie at whole words, and apart from where a failure's
+/// [`Malformed`] would lie: what a move has to take in parts cannot be read as a whole for some cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub struct Headers {
     /// IP version.
     pub family: Family,
     /// The protocol behind the last extension header that was looked at: 51 and 50 are never looked
     /// behind, and a fragment's header is the last that is.
     pub protocol: u8,
-    /// TTL or hop limit.
-    pub ttl: u8,
+    pub(super) l4: u16,
+    total_len: u32,
     /// Source address.
     pub src: Address,
     /// Destination address.
     pub dst: Address,
     /// The transport header.
     pub transport: Transport,
-    pub(super) l4: u16,
-    total_len: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
 }
 
 impl Headers {
