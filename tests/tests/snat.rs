@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use nat::limits::UNSOLICITED_SYNS;
+use nat::limits::{EXPIRE_BATCH, UNSOLICITED_SYNS};
 use nat::rng::Rng;
 use nat::{DropReason, Mapping, Mode, Nat, Refusal, Verdict};
 use netstack::LegId;
 use netstack::wire::{Headers, Protocol, text};
-use tests::bed::{Bed, addr, config, pool, service};
+use tests::bed::{Bed, addr, config, leg, pool, service};
 
 /// One backend, and so many ports toward it.
 fn small(ports: u16) -> nat::Config {
@@ -244,6 +244,75 @@ fn two_flows_that_could_not_be_told_apart_get_different_backends() {
         assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoPort));
         assert!(seen.line.starts_with("icmp 10.99.0.9 > 10.1.0.5"), "{}", seen.line);
     }
+}
+
+/// One mapping for all that a client's port sends, one pool port, and two services at two backends.
+fn independent() -> nat::Config {
+    let mut config = config();
+    config.snat.mapping = Mapping::EndpointIndependent;
+    config.snat.ports = (5_000, 5_000);
+    config.services.push(service("tcp 10.99.0.9:80", Mode::Nat(Nat::Full), 0));
+    config
+}
+
+/// Opens a connection to `vip` from a client's port, closes it from both sides, and returns its backend.
+fn open_and_close(bed: &mut Bed, client: &str, vip: &str) -> String {
+    let seen = bed.send(0, &format!("tcp {client} > {vip} S"));
+    assert_eq!(seen.verdict, Verdict::Forward, "{}", seen.line);
+    let (source, backend) = seen.ends();
+    bed.send(1, &format!("tcp {backend} > {source} S. ack=1"));
+    bed.send(0, &format!("tcp {client} > {vip} . seq=1 ack=1"));
+    bed.send(0, &format!("tcp {client} > {vip} F. seq=1 ack=1"));
+    bed.send(1, &format!("tcp {backend} > {source} F. seq=1 ack=2"));
+    backend.to_owned()
+}
+
+#[test]
+fn a_mapping_whose_flows_are_all_closing_is_given_up_as_a_whole() {
+    let mut bed = Bed::new(independent());
+    let first = open_and_close(&mut bed, "10.1.0.5:7", "10.99.0.1:80");
+    let second = open_and_close(&mut bed, "10.1.0.5:7", "10.99.0.9:80");
+    assert_ne!(first, second, "two flows of one mapping");
+    assert_eq!(bed.engine.flows().len(), 2);
+    // The only port is theirs, and both are done with it.
+    let seen = bed.send(0, "tcp 10.1.0.6:8 > 10.99.0.1:80 S");
+    assert_eq!(seen.verdict, Verdict::Forward, "{}", seen.line);
+    assert_eq!(bed.flow().client.address, addr("10.1.0.6"));
+    assert_eq!(bed.engine.stats().flows_evicted, 2);
+    assert_eq!(bed.engine.stats().snat_reused_early, 1, "ports are counted, not flows");
+}
+
+#[test]
+fn a_mapping_of_which_one_flow_lives_is_not_given_up() {
+    let mut bed = Bed::new(independent());
+    open_and_close(&mut bed, "10.1.0.5:7", "10.99.0.1:80");
+    bed.send(0, "tcp 10.1.0.5:7 > 10.99.0.9:80 S");
+    let seen = bed.send(0, "tcp 10.1.0.6:8 > 10.99.0.1:80 S");
+    assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoPort));
+    assert_eq!(bed.engine.flows().len(), 2, "nor is a flow of it");
+}
+
+#[test]
+fn a_mapping_gives_up_so_many_flows_for_one_packet() {
+    let mut config = config();
+    config.snat.mapping = Mapping::EndpointIndependent;
+    config.snat.ports = (5_000, 5_000);
+    config.services = vec![service("tcp 10.99.0.1:*", Mode::Nat(Nat::Full), 0)];
+    // A flow each at a backend each, as many as one call forgets and some more.
+    let most = EXPIRE_BATCH as u16;
+    let backend = |n: u16| format!("10.2.{}.{}:0", n / 200, 1 + n % 200);
+    let backends: Vec<_> = (0..most + 10).map(backend).collect();
+    config.pools[0] = pool("many", &backends.iter().map(String::as_str).collect::<Vec<_>>());
+    config.legs[1] = leg(&["10.2.0.0/16"]);
+    let mut bed = Bed::new(config);
+    for port in 1..=most + 10 {
+        open_and_close(&mut bed, "10.1.0.5:7", &format!("10.99.0.1:{port}"));
+    }
+    let seen = bed.send(0, "tcp 10.1.0.6:8 > 10.99.0.1:80 S");
+    assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoPort));
+    assert_eq!(bed.engine.flows().len(), 10);
+    let seen = bed.send(0, "tcp 10.1.0.6:8 > 10.99.0.1:80 S");
+    assert_eq!(seen.verdict, Verdict::Forward, "the client's next try finds it done");
 }
 
 #[test]

@@ -457,7 +457,7 @@ impl Engine {
         self.pending_syns.remove(&id);
         self.reopenings.forget(id);
         self.policy.flow_closed(flow.assignment.service, flow.client.address);
-        self.unmap_source(now, &flow, left);
+        self.unmap_closing(now, &flow, left, flow.state.is_closing().then_some(id));
         if flow.kind != Kind::Upstream && !flow.state.is_closing() {
             self.clients.closed(flow.client.address);
         }

@@ -67,7 +67,8 @@ impl Engine {
     }
 
     /// Takes a pool address and port for a flow. At the last resort it is that of a flow which is
-    /// closing.
+    /// closing, or of a mapping of which all flows are: of one that has more than [`EXPIRE_BATCH`] so
+    /// many are forgotten, and the client is refused this once.
     pub(super) fn map_source(
         &mut self,
         now: Instant,
@@ -87,15 +88,18 @@ impl Engine {
             // A flow that has a port already is about to give it back.
             may_take: !is_client || flow.is_mapped() || account.ports < self.ports_per_client,
         };
+        let mut reclaimed = 0;
         let grant = loop {
             match self.snat.allocate(now, &request) {
                 Ok(grant) => break grant,
-                Err(Shortage::Closing(id)) => self.reclaim(now, id),
+                Err(Shortage::Closing(id)) if reclaimed < EXPIRE_BATCH => {
+                    reclaimed += usize::from(self.reclaim(now, id));
+                }
                 Err(Shortage::Quota) => return Err(DropReason::ClientLimit),
-                Err(Shortage::Exhausted) => return Err(DropReason::NoPort),
+                Err(Shortage::Closing(_) | Shortage::Exhausted) => return Err(DropReason::NoPort),
             }
         };
-        self.stats.snat_reused_early += u64::from(grant.is_early);
+        self.stats.snat_reused_early += u64::from(grant.is_early || reclaimed > 0);
         self.stats.snat_unpaired += u64::from(!grant.is_paired);
         if is_client && grant.counts {
             self.clients.took_port(client, grant.is_paired.then_some(grant.address));
@@ -108,10 +112,21 @@ impl Engine {
         Ok(source)
     }
 
-    /// Gives back the port of a flow, if it has one.
+    /// Gives back the port of a flow that is in no table, if it has one.
     pub(super) fn unmap_source(&mut self, now: Instant, flow: &Flow, left: Left) {
+        self.unmap_closing(now, flow, left, None);
+    }
+
+    /// Gives back the port of a flow, if it has one. A flow that was closing is named.
+    pub(super) fn unmap_closing(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        left: Left,
+        closing: Option<FlowId>,
+    ) {
         if flow.is_mapped() {
-            let gave_back = self.snat.release(now, flow, left);
+            let gave_back = self.snat.release(now, flow, left, closing);
             if gave_back && flow.kind != Kind::Upstream {
                 self.clients.gave_port_back(flow.client.address);
             }
@@ -140,13 +155,14 @@ impl Engine {
         }
     }
 
-    /// Forgets a flow for its port, if both sides are done with it.
-    fn reclaim(&mut self, now: Instant, id: FlowId) {
-        if self.flows.get(id).is_some_and(|flow| flow.state.is_closing()) {
+    /// Forgets a flow for its port, if both sides are done with it; false if they are not.
+    fn reclaim(&mut self, now: Instant, id: FlowId) -> bool {
+        let is_over = self.flows.get(id).is_some_and(|flow| flow.state.is_closing());
+        if is_over {
             self.stats.flows_evicted += 1;
-            self.stats.snat_reused_early += 1;
             self.forget_as(now, id, Left::Clean);
         }
+        is_over
     }
 
     /// Our SYN goes where one came from that nobody had asked for: a simultaneous open.

@@ -15,7 +15,7 @@ use super::index::Index;
 use super::{Direction, Flow};
 
 /// The name of a flow for as long as it lives; never given to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId {
     index: u32,
     generation: u32,

@@ -40,8 +40,8 @@
 //! that ended in sight and waited its closing time out has waited enough.
 //!
 //! **Exhaustion.** What a queue holds is not lost. If every port of the scope, at every address, is used
-//! or held, the one whose flow ended first is taken, closing flow and all; `snat_reused_early` counts
-//! them. So 64,512 ports carry as many connections per second as the machine can, each port resting as
+//! or held, the one whose flow ended first is taken, closing flow and all, or all closing flows of its
+//! mapping; `snat_reused_early` counts them. So 64,512 ports carry as many connections per second as the machine can, each port resting as
 //! long as the rate allows: 3 s at 20,000 per second. RFC 6888 allows it, as connections are
 //! tracked (REQ-8 A). A port of a flow that is not closing is never taken: then the flow is refused.
 
@@ -63,8 +63,8 @@ use crate::flow::{Flow, FlowId};
 use crate::rng::{mix, stable_hash};
 
 use draw::Draw;
-use mapping::Mappings;
-use ports::{Oldest, Ports, Span};
+use mapping::{Endpoint, Mappings, Parting};
+use ports::{Ports, Span};
 
 /// What a port is unique within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,8 +111,8 @@ pub struct Grant {
 /// Why there is no port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// This flow has the port that ended first. If it is still closing it is to be forgotten; then, or
-    /// otherwise, ask again.
+    /// This flow has the port that ended first, perhaps with others. If it is still closing it is to be
+    /// forgotten; then, or otherwise, ask again.
     Closing(FlowId),
     /// The client may have no more.
     Quota,
@@ -208,8 +208,9 @@ impl SnatPool {
     pub fn allocate(&mut self, now: Instant, request: &Request) -> Result<Grant, Shortage> {
         let endpoint = (request.protocol, request.client.0, request.client.1);
         if self.is_endpoint_independent()
-            && let Some(((address, port), counts)) = self.mappings.join(endpoint)
+            && let Some(((address, port), counts)) = self.mappings.get(endpoint)
         {
+            self.mappings.join(endpoint);
             return Ok(Grant { address, port, counts, is_paired: true, is_early: false });
         }
         if !request.may_take {
@@ -224,7 +225,7 @@ impl SnatPool {
                 let address = self.sources(request).get(at).map_or(request.fallback, |s| s.address);
                 let scope = self.scope(request.protocol, address, request.backend, class);
                 let port = if is_early {
-                    self.take_oldest(scope)?
+                    self.take_oldest(scope, request.protocol, address)?
                 } else {
                     self.settle(now, scope);
                     self.take(scope, span)
@@ -242,23 +243,31 @@ impl SnatPool {
 
     /// A flow has begun to close, or was revived; true if its client has one port less now, or more.
     pub fn set_closing(&mut self, now: Instant, id: FlowId, flow: &Flow, closing: bool) -> bool {
-        let changes =
-            !self.is_endpoint_independent() || self.mappings.set_live(endpoint(flow), !closing);
+        let changes = !self.is_endpoint_independent()
+            || self.mappings.set_closing(endpoint(flow), id, closing);
         if changes && closing {
             self.retire(now, flow, Some(id));
         }
         changes
     }
 
-    /// Gives back a flow's port; true if its client has one port less.
-    pub fn release(&mut self, now: Instant, flow: &Flow, left: Left) -> bool {
-        let mut gave_back = !flow.state.is_closing();
+    /// Gives back a flow's port; true if its client has one port less. A flow that was closing is named.
+    pub fn release(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        left: Left,
+        closing: Option<FlowId>,
+    ) -> bool {
+        let mut gave_back = closing.is_none();
         if self.is_endpoint_independent() {
-            if !flow.state.is_closing() {
-                gave_back = self.mappings.set_live(endpoint(flow), false);
-            }
-            if !self.mappings.leave(endpoint(flow)) {
-                return gave_back;
+            match self.mappings.leave(endpoint(flow), closing) {
+                Parting::Last { was_idle } => gave_back = !was_idle,
+                Parting::LastLive => {
+                    self.retire(now, flow, None);
+                    return true;
+                }
+                Parting::Other => return false,
             }
         }
         if left == Left::Uncertain && !self.quarantine.is_zero() {
@@ -297,6 +306,7 @@ impl SnatPool {
         let held: usize = self.ports.iter().map(Ports::held).sum();
         assert_eq!(self.held, held, "ports held");
         if self.is_endpoint_independent() {
+            self.mappings.assert_consistent();
             assert_eq!(self.mappings.flows(), mapped, "flows of mappings and mapped flows");
             assert_eq!(self.mappings.len(), self.len(), "mappings and ports in use");
         } else {
@@ -356,16 +366,33 @@ impl SnatPool {
         self.ports[scope].take(span, draw)
     }
 
-    fn take_oldest(&mut self, scope: usize) -> Result<Option<u16>, Shortage> {
-        let ports = &mut self.ports[scope];
-        let before = ports.held();
-        let oldest = ports.take_oldest();
-        self.held -= before - ports.held();
-        match oldest {
-            Some(Oldest::Port(port)) => Ok(Some(port)),
-            Some(Oldest::Closing(flow)) => Err(Shortage::Closing(flow)),
-            None => Ok(None),
+    /// Takes the port that is held longest, or names a flow that must be forgotten for it.
+    fn take_oldest(
+        &mut self,
+        scope: usize,
+        protocol: Protocol,
+        address: Address,
+    ) -> Result<Option<u16>, Shortage> {
+        while let Some(oldest) = self.ports[scope].oldest() {
+            let closing = match oldest.flow {
+                _ if !oldest.is_used => None,
+                _ if self.is_endpoint_independent() => {
+                    self.mappings.closing_on(protocol, (address, oldest.port))
+                }
+                flow => flow.map(|flow| (flow, true)),
+            };
+            // It stays the oldest until the last of its mapping's flows is named.
+            if closing.is_none_or(|(_, is_last)| is_last) {
+                self.ports[scope].take_oldest();
+                self.held -= 1;
+            }
+            match closing {
+                Some((flow, _)) => return Err(Shortage::Closing(flow)),
+                None if !oldest.is_used => return Ok(Some(oldest.port)),
+                None => {}
+            }
         }
+        Ok(None)
     }
 
     /// Puts the port of a flow that has ended in its queue, if there is room for another.
@@ -394,7 +421,7 @@ impl SnatPool {
 /// When a port is looked at again that a closing flow had at the end of its quarantine.
 const CLOSING_AGAIN: Duration = Duration::from_secs(1);
 
-fn endpoint(flow: &Flow) -> (Protocol, Address, u16) {
+fn endpoint(flow: &Flow) -> Endpoint {
     (flow.protocol, flow.client.address, flow.client.port)
 }
 

@@ -57,13 +57,14 @@ struct Retired {
     flow: Option<FlowId>,
 }
 
-/// What the head of the queue has to offer when nothing is free.
+/// The port whose flow ended first of all that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Oldest {
-    /// A port out of its quarantine, taken.
-    Port(u16),
-    /// A port that this flow still has, if it is still closing. It is not in the queue any more.
-    Closing(FlowId),
+pub(super) struct Oldest {
+    pub(super) port: u16,
+    /// A flow or mapping still has it.
+    pub(super) is_used: bool,
+    /// The flow that was closing on it.
+    pub(super) flow: Option<FlowId>,
 }
 
 /// The ports of one scope.
@@ -100,19 +101,18 @@ impl Ports {
         Some(port)
     }
 
-    /// Takes the port whose flow ended first of all that are held, or says which flow still has it.
-    pub(super) fn take_oldest(&mut self) -> Option<Oldest> {
-        while let Some(oldest) = self.retired.pop_front() {
+    /// What the head of the queue has to offer when nothing is free.
+    pub(super) fn oldest(&self) -> Option<Oldest> {
+        let &Retired { port, flow, .. } = self.retired.front()?;
+        Some(Oldest { port, is_used: self.used.contains(port), flow })
+    }
+
+    /// Takes that port out of the queue. It is used from here on, if it was not.
+    pub(super) fn take_oldest(&mut self) {
+        if let Some(oldest) = self.retired.pop_front() {
             self.queued.clear(oldest.port);
-            if !self.used.contains(oldest.port) {
-                self.used.set(oldest.port);
-                return Some(Oldest::Port(oldest.port));
-            }
-            if let Some(flow) = oldest.flow {
-                return Some(Oldest::Closing(flow));
-            }
+            self.used.set(oldest.port);
         }
-        None
     }
 
     /// Puts a port in the queue; false if it stands there already.
