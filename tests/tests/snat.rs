@@ -316,6 +316,22 @@ fn a_mapping_gives_up_so_many_flows_for_one_packet() {
 }
 
 #[test]
+fn a_closing_mapping_is_no_way_around_a_clients_share_of_ports() {
+    let mut config = independent();
+    config.snat.ports = (5_000, 5_100);
+    config.snat.ports_per_client = 1;
+    let mut bed = Bed::new(config);
+    open_and_close(&mut bed, "10.1.0.5:7", "10.99.0.1:80");
+    bed.send(0, "tcp 10.1.0.5:8 > 10.99.0.1:80 S");
+    // Port 7 would count again.
+    let seen = bed.send(0, "tcp 10.1.0.5:7 > 10.99.0.9:80 S");
+    assert_eq!(seen.verdict, Verdict::Reject(DropReason::ClientLimit), "{}", seen.line);
+    // What port 8 has is counted already.
+    let seen = bed.send(0, "tcp 10.1.0.5:8 > 10.99.0.9:80 S");
+    assert_eq!(seen.verdict, Verdict::Forward, "{}", seen.line);
+}
+
+#[test]
 fn unsolicited_syns_are_kept_up_to_a_limit() {
     let mut bed = Bed::new(config());
     let syn =

@@ -210,6 +210,10 @@ impl SnatPool {
         if self.is_endpoint_independent()
             && let Some(((address, port), counts)) = self.mappings.get(endpoint)
         {
+            // A mapping whose flows are all closing counts for its client no more.
+            if counts && !request.may_take {
+                return Err(Shortage::Quota);
+            }
             self.mappings.join(endpoint);
             return Ok(Grant { address, port, counts, is_paired: true, is_early: false });
         }
