@@ -6,7 +6,7 @@ use std::time::Duration;
 use netstack::wire::{Address, Family};
 
 use crate::access::contradiction;
-use crate::health::Probe;
+use crate::health::{HealthConfig, Probe};
 use crate::limits::{
     CHECKED_BACKENDS, MAX_BACKENDS, MAX_FLOWS, MAX_SERVICES, MAX_SNAT_ADDRESSES, PROBE_PAYLOAD,
 };
@@ -186,6 +186,8 @@ pub enum ConfigError {
     TunnelSource(String),
     /// The port range is empty.
     NoPorts,
+    /// This pool's checks have this number at zero: they would never end, or never decide.
+    HealthZero(String, &'static str),
 }
 
 impl fmt::Display for ConfigError {
@@ -223,6 +225,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "service `{service}` has a backend to which no SNAT address can send")
             }
             Self::NoPorts => write!(f, "the SNAT port range is empty"),
+            Self::HealthZero(pool, what) => {
+                write!(f, "the health checks of pool `{pool}` have {what} = 0")
+            }
         }
     }
 }
@@ -276,11 +281,7 @@ impl Config {
         if checked.map(|pool| pool.backends.len()).sum::<usize>() > CHECKED_BACKENDS {
             return Err(ConfigError::TooMany("checked backends"));
         }
-        let too_long =
-            |probe: &Probe| matches!(probe, Probe::Udp(text) if text.len() > PROBE_PAYLOAD);
-        if self.pools.iter().filter_map(|pool| pool.health.as_ref()).any(|h| too_long(&h.probe)) {
-            return Err(ConfigError::TooMany("bytes in a probe"));
-        }
+        self.pools.iter().try_for_each(validate_health)?;
         if self.snat.ports.0 > self.snat.ports.1 || self.snat.ports.0 == 0 {
             return Err(ConfigError::NoPorts);
         }
@@ -346,5 +347,24 @@ impl Config {
             return Err(ConfigError::TunnelSource(service.name.clone()));
         }
         Ok(())
+    }
+}
+
+fn validate_health(pool: &PoolConfig) -> Result<(), ConfigError> {
+    let Some(HealthConfig { probe, every, timeout, fall, rise }) = &pool.health else {
+        return Ok(());
+    };
+    if matches!(probe, Probe::Udp(text) if text.len() > PROBE_PAYLOAD) {
+        return Err(ConfigError::TooMany("bytes in a probe"));
+    }
+    let numbers = [
+        ("every", every.is_zero()),
+        ("timeout", timeout.is_zero()),
+        ("fall", *fall == 0),
+        ("rise", *rise == 0),
+    ];
+    match numbers.iter().find(|(_, is_zero)| *is_zero) {
+        Some(&(what, _)) => Err(ConfigError::HealthZero(pool.name.clone(), what)),
+        None => Ok(()),
     }
 }

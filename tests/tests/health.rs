@@ -409,3 +409,22 @@ fn probes_leave_from_the_vip_if_there_is_no_snat_pool() {
         assert_eq!(headers.src, addr(["10.99.0.1", "fd99::1"][sent.pool]));
     }
 }
+
+#[test]
+fn checks_without_end_or_threshold_are_refused() {
+    let zeros: [(&str, fn(&mut HealthConfig)); 4] = [
+        ("every", |health| health.every = Duration::ZERO),
+        ("timeout", |health| health.timeout = Duration::ZERO),
+        ("fall", |health| health.fall = 0),
+        ("rise", |health| health.rise = 0),
+    ];
+    for (what, set) in zeros {
+        let mut config = config();
+        let mut health = HealthConfig::new(Probe::Tcp);
+        set(&mut health);
+        config.pools[0].health = Some(health);
+        let name = config.pools[0].name.clone();
+        let refused = Engine::new(config).err();
+        assert_eq!(refused, Some(ConfigError::HealthZero(name, what)));
+    }
+}

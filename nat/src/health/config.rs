@@ -7,13 +7,13 @@ use std::time::Duration;
 pub struct HealthConfig {
     /// What is asked.
     pub probe: Probe,
-    /// From one probe of a backend to the next, give or take a tenth.
+    /// From one probe of a backend to the next, give or take a tenth; not zero.
     pub every: Duration,
-    /// Within which an answer must come. If that is more than `every`, the next probe waits for it.
+    /// Within which an answer must come; not zero. If that is more than `every`, the next probe waits for it.
     pub timeout: Duration,
-    /// Failures in a row that take a backend out; 0 counts as 1.
+    /// Failures in a row that take a backend out, at least one.
     pub fall: u32,
-    /// Successes in a row that bring one back which was down; 0 counts as 1.
+    /// Successes in a row that bring one back which was down, at least one.
     pub rise: u32,
 }
 
