@@ -177,6 +177,20 @@ fn what_this_process_sends_comes_from_its_own_address() {
     bed.engine.assert_consistent();
 }
 
+/// It could end, for whoever waits for the rest of it, a connection that this process had opened.
+#[test]
+fn a_syn_with_an_impossible_source_makes_no_flow_anew() {
+    let mut bed = Bed::new(config());
+    let line = "tcp 192.0.0.8:50000 > 10.2.0.11:8080 S seq=5";
+    assert_eq!(bed.engine.handle_local(bed.now, &mut packet(line)), Verdict::Forward);
+    let port = bed.flow().snat.port;
+    bed.send(1, &format!("tcp 10.2.0.11:8080 > 10.99.0.250:{port} R. ack=6"));
+    assert!(bed.flow().is_over());
+    let seen = bed.send(0, line);
+    assert_eq!(seen.verdict, Verdict::Drop(DropReason::Martian));
+    assert_eq!(bed.flow().snat.port, port, "it is still there");
+}
+
 /// Or three packets of one host would make a flow that no flood can push out.
 #[test]
 fn a_client_cannot_answer_itself_as_a_backend() {

@@ -363,16 +363,17 @@ impl Engine {
         tuple: Tuple,
         found: Option<(FlowId, Direction)>,
     ) -> Verdict {
-        if let Some((id, direction)) = found {
-            if self.replaces(id, direction, headers) {
-                self.note(Note::Replaced(id));
-                self.forget(now, id);
-            } else {
-                return self.follow(now, packet, headers, id, direction, Origin::Leg);
-            }
+        if let Some((id, direction)) = found
+            && !self.replaces(id, direction, headers)
+        {
+            return self.follow(now, packet, headers, id, direction, Origin::Leg);
         }
         if let Some(reason) = self.martian(headers) {
             return Verdict::Drop(reason);
+        }
+        if let Some((id, _)) = found {
+            self.note(Note::Replaced(id));
+            self.forget(now, id);
         }
         if let Some(verdict) = self.answers_probe(now, packet, headers, &tuple) {
             self.note(Note::Probe);
