@@ -9,7 +9,8 @@ pub struct Limits {
     /// TCP flow, the oldest closing one, the oldest flow whose backend was never seen to answer (UDP,
     /// ICMP, and what is carried in tunnels). If all are established it is refused ([`DropReason::FlowTableFull`](crate::DropReason)).
     pub flows: usize,
-    /// TCP flows whose handshake is not complete. At the limit a new one takes the oldest one's place.
+    /// TCP flows whose handshake is not complete, at least one. At the limit a new one takes the oldest
+    /// one's place, as does one of a connection that both ends have forgotten and open anew.
     pub half_open: usize,
     /// Flows of one client that are not closing; an IPv6 client is a /64. At the limit a new one is
     /// refused ([`DropReason::ClientLimit`](crate::DropReason)) and the others stay (RFC 6888 REQ-5).

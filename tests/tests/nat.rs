@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nat::flow::State;
+use nat::flow::evict::Class;
 use nat::flow::tcp::TcpState;
 use nat::verdict::DivertTo;
 use nat::{BackendId, BackendState, DropReason, PoolId, ServiceId, Verdict, limits};
@@ -523,6 +524,32 @@ fn the_half_open_have_a_limit_of_their_own() {
         bed.send(0, &format!("tcp 10.1.0.5:{n} > 10.99.0.1:80 S"));
         assert!(bed.engine.flows().len() <= 10);
     }
+}
+
+#[test]
+fn connections_that_begin_anew_are_half_open_too() {
+    let mut config = config();
+    config.limits.half_open = 3;
+    let mut bed = Bed::new(config);
+    let mut ends = Vec::new();
+    for n in 1..=5 {
+        let client = format!("10.1.0.5:{n}");
+        let seen = bed.send(0, &format!("tcp {client} > 10.99.0.1:81 S seq=100"));
+        let backend = seen.ends().1.to_owned();
+        bed.send(1, &format!("tcp {backend} > {client} S. seq=500 ack=101"));
+        bed.send(0, &format!("tcp {client} > 10.99.0.1:81 . seq=101 ack=501"));
+        ends.push((client, backend));
+    }
+    assert_eq!(bed.engine.flows().len_of(Class::HalfOpen), 0);
+    // Both ends have forgotten these connections and open new ones.
+    for (client, backend) in &ends {
+        bed.send(0, &format!("tcp {client} > 10.99.0.1:81 S seq=70000"));
+        let seen = bed.send(1, &format!("tcp {backend} > {client} S. seq=90000 ack=70001"));
+        assert_eq!(seen.verdict, Verdict::Forward);
+        assert!(bed.engine.flows().len_of(Class::HalfOpen) <= 3);
+    }
+    assert_eq!(bed.engine.flows().len(), 3, "the oldest two have given way");
+    assert_eq!(bed.engine.stats().flows_evicted, 2);
 }
 
 #[test]

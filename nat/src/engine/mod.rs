@@ -297,6 +297,8 @@ impl Engine {
         self.assert_sources_consistent();
         self.assert_policy_consistent();
         self.assert_health_consistent();
+        let half_open = self.flows.len_of(Class::HalfOpen);
+        assert!(half_open <= self.limits.half_open.max(1), "{half_open} half-open flows");
         let active: u32 =
             self.pools.iter().flat_map(Pool::backends).map(|backend| backend.active).sum();
         let assigned = self
@@ -477,6 +479,13 @@ impl Engine {
         }
         self.flows.len() < self.limits.flows
             || Class::ALL.iter().any(|&class| self.evict(now, class))
+    }
+
+    /// Makes room after a flow has become half-open again.
+    fn bound_half_open(&mut self, now: Instant) {
+        if self.flows.len_of(Class::HalfOpen) > self.limits.half_open.max(1) {
+            self.evict(now, Class::HalfOpen);
+        }
     }
 
     fn evict(&mut self, now: Instant, class: Class) -> bool {

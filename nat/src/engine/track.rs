@@ -116,6 +116,7 @@ impl Engine {
         if closing != before.is_closing() {
             self.closing_changed(now, id);
         }
+        self.bound_half_open(now);
     }
 
     /// What a backend's answer to a SYN means for the backend: a verdict if it refused, and the SYN
