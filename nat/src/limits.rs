@@ -51,9 +51,9 @@ pub const SYN_PATIENCE: Duration = Duration::from_millis(750);
 pub const PENDING_SYNS: usize = 16_384;
 /// Bytes of a SYN that are kept; a longer one (data in SYN) is not offered twice.
 pub const PENDING_SYN_LEN: usize = 512;
-/// Flows of which a SYN out of turn is remembered. Beyond, a connection that both ends have forgotten
-/// and open anew is still tracked as the old one: its packets pass, its end is not noticed, and the
-/// flow goes by its idle time.
+/// Flows of which a SYN out of turn is remembered. Beyond, the one whose SYN came longest ago gives way:
+/// if both ends have forgotten that connection and open it anew, it is still tracked as the old one: its
+/// packets pass, its end is not noticed, and the flow goes by its idle time.
 pub const REOPENINGS: usize = 4_096;
 /// Failed connects in a row that take a backend out.
 pub const FAILURES_TO_EJECT: u32 = 3;

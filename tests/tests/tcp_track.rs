@@ -449,7 +449,7 @@ fn a_reset_that_ends_a_connection_is_noticed() {
     }
 }
 
-/// At the limit of SYNs out of turn that are remembered, one more is passed on as well, but a
+/// At the limit of SYNs out of turn that are remembered, the one that came longest ago gives way: a
 /// connection that it begins is still tracked as the old one.
 #[test]
 fn syns_out_of_turn_are_remembered_up_to_a_limit() {
@@ -461,7 +461,7 @@ fn syns_out_of_turn_are_remembered_up_to_a_limit() {
         assert_eq!(engine.handle_packet(now, &mut packet), Verdict::Forward, "{line}");
         text::Line::of(&packet).to_string()
     };
-    let last = 1 + REOPENINGS as u16;
+    let last = 3 + REOPENINGS as u16;
     let open = |port: u16, send: &mut dyn FnMut(u16, String) -> String| {
         let client = format!("10.1.0.5:{port}");
         let seen = send(0, format!("tcp {client} > 10.99.0.1:81 S seq=100"));
@@ -471,16 +471,23 @@ fn syns_out_of_turn_are_remembered_up_to_a_limit() {
         send(0, format!("tcp {client} > 10.99.0.1:81 S seq=70000"));
         (client, backend)
     };
-    let ends: Vec<_> = (1..=last).map(|port| open(port, &mut send)).collect();
-    for (client, backend) in [&ends[0], &ends[ends.len() - 1]] {
+    let mut ends: Vec<_> = (1..last).map(|port| open(port, &mut send)).collect();
+    // The third is repeated, the first two have given way, and now the fourth does.
+    send(0, "tcp 10.1.0.5:3 > 10.99.0.1:81 S seq=70000".to_owned());
+    ends.push(open(last, &mut send));
+    for (client, backend) in &ends {
         send(1, format!("tcp {backend} > {client} S. seq=90000 ack=70001"));
     }
     let state = |port| {
         let (_, flow) = engine.flows().iter().find(|(_, f)| f.client.port == port).unwrap();
         flow.state
     };
-    assert_eq!(state(1), State::Tcp(TcpState::SynReceived));
-    assert_eq!(state(last), State::Tcp(TcpState::Established));
+    for port in [1, 2, 4] {
+        assert_eq!(state(port), State::Tcp(TcpState::Established), "{port}");
+    }
+    for port in [3, 5, 6, last - 1, last] {
+        assert_eq!(state(port), State::Tcp(TcpState::SynReceived), "{port}");
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 //! connection as well it accepts or refuses the SYN at once. Then the flow follows; but only if the
 //! answer acknowledges a SYN that went by and comes from the backend's side, since SYNs are forged.
 
+use std::collections::BTreeMap;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use netstack::wire::TcpFlags;
@@ -14,15 +16,21 @@ use crate::flow::tcp::{Event, Segment};
 use crate::flow::{Direction, Flow, FlowId};
 use crate::limits::REOPENINGS;
 
-/// The newest SYN of each flow that had one out of turn.
+/// The newest SYN of each flow that had one out of turn, [`REOPENINGS`] of them at most.
 #[derive(Debug)]
 pub(super) struct Reopenings {
-    syns: HashMap<FlowId, Segment, FixedState>,
+    /// Each with its place in `ages`.
+    syns: HashMap<FlowId, (u64, Segment), FixedState>,
+    /// Whose they are, by how many had come before.
+    ages: BTreeMap<u64, FlowId>,
+    /// How many have come.
+    count: u64,
 }
 
 impl Reopenings {
     pub(super) fn new(seed: u64) -> Self {
-        Self { syns: HashMap::with_hasher(FixedState::with_seed(seed)) }
+        let syns = HashMap::with_hasher(FixedState::with_seed(seed));
+        Self { syns, ages: BTreeMap::new(), count: 0 }
     }
 
     /// What a SYN or RST means that does not count by its numbers; on a restart the flow's windows are
@@ -36,21 +44,19 @@ impl Reopenings {
     ) -> Option<Event> {
         match (direction, Event::of(segment.flags)) {
             (Direction::Forward, Event::Syn) => {
-                let is_new = !flow.windows.begin_with(segment);
-                if is_new && (self.syns.len() < REOPENINGS || self.syns.contains_key(&id)) {
-                    self.syns.insert(id, *segment);
+                if !flow.windows.begin_with(segment) {
+                    self.remember(id, segment);
                 }
                 None
             }
             (Direction::Reverse, Event::SynAck) => {
-                let syn =
-                    self.syns.get(&id).filter(|s| flow.windows.is_restarted_by(s, segment))?;
+                let syn = self.syn_of(id).filter(|s| flow.windows.is_restarted_by(s, segment))?;
                 flow.windows.restart(syn, segment);
-                self.syns.remove(&id);
+                self.forget(id);
                 Some(Event::Restart)
             }
             (Direction::Reverse, Event::Rst) => {
-                let syn = self.syns.get(&id)?;
+                let syn = self.syn_of(id)?;
                 segment.answers(syn).then_some(Event::Rst)
             }
             _ => None,
@@ -59,13 +65,32 @@ impl Reopenings {
 
     /// What a backend's segment says about a SYN out of turn, if it answers one.
     pub(super) fn answer(&self, id: FlowId, segment: &Segment) -> Option<Event> {
-        self.syns.get(&id).is_some_and(|syn| segment.answers(syn)).then(|| Event::of(segment.flags))
+        self.syn_of(id).is_some_and(|syn| segment.answers(syn)).then(|| Event::of(segment.flags))
     }
 
     pub(super) fn forget(&mut self, id: FlowId) {
-        if !self.syns.is_empty() {
-            self.syns.remove(&id);
+        if !self.syns.is_empty()
+            && let Some((age, _)) = self.syns.remove(&id)
+        {
+            self.ages.remove(&age);
         }
+    }
+
+    fn syn_of(&self, id: FlowId) -> Option<&Segment> {
+        self.syns.get(&id).map(|(_, syn)| syn)
+    }
+
+    /// At the limit, the SYN that came longest ago gives way.
+    fn remember(&mut self, id: FlowId, syn: &Segment) {
+        self.forget(id);
+        if self.syns.len() >= REOPENINGS
+            && let Some((_, oldest)) = self.ages.pop_first()
+        {
+            self.syns.remove(&oldest);
+        }
+        self.syns.insert(id, (self.count, *syn));
+        self.ages.insert(self.count, id);
+        self.count += 1;
     }
 
     /// The control bits of segments to ask about.
