@@ -151,6 +151,22 @@ fn a_queue_without_traffic_empties_all_the_same() {
     assert_eq!(bed.engine.snat().held(), 4, "the pings' own");
 }
 
+/// The times of quarantine and of closing are both waited out, but not one after the other.
+#[test]
+fn a_port_comes_back_when_its_flow_has_waited_its_closing_time_out() {
+    let mut config = small(10);
+    config.timeouts.tcp_closing = Duration::from_secs(150);
+    let mut bed = Bed::new(config);
+    connect(&mut bed, 1);
+    bed.wait(Duration::from_secs(130));
+    // The queue is looked through: the quarantine is over, the flow still there.
+    connect(&mut bed, 2);
+    assert_eq!(bed.engine.snat().held(), 2);
+    bed.wait(Duration::from_secs(21));
+    assert_eq!(bed.engine.flows().len(), 1);
+    assert_eq!(bed.engine.snat().held(), 1, "that of the second");
+}
+
 #[test]
 fn a_client_has_so_many_flows() {
     let mut config = config();

@@ -148,9 +148,10 @@ impl Engine {
         let inside = Inside::new(&config);
         let unsolicited = Unsolicited::new(source::pool_alone(&config), seed(11));
         let policy = Policy::new(&config, seed(20));
-        let snat = SnatPool::new(&config.snat, seed(3)).with_every_port_of(
-            config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from),
-        );
+        let every_port = config.pools.iter().flat_map(PoolConfig::every_port).map(Address::from);
+        let snat = SnatPool::new(&config.snat, seed(3))
+            .with_closing_time(config.timeouts.tcp_closing)
+            .with_every_port_of(every_port);
         let tunnels = Tunnels::new(&config, seed(400));
         let pickups = Pickups::new(&config.services, &config.pools, seed(13));
         let health = Health::new(&config.pools, seed(300));

@@ -37,7 +37,7 @@
 //! forgotten without either. Its port then joins the scope's queue and is given to nobody for
 //! `quarantine` (RFC 6888 REQ-8: 120 s), nor while the flow is still tracked: late answers to the old
 //! flow must not reach a new one, and a backend in TIME-WAIT must not be met by a stranger's SYN. TCP
-//! that ended in sight and waited its closing time out has waited enough.
+//! that ended in sight and waited its closing time out has waited enough, once its quarantine is over too.
 //!
 //! **Exhaustion.** What a queue holds is not lost. If every port of the scope, at every address, is used
 //! or held, the one whose flow ended first is taken, closing flow and all, or all closing flows of its
@@ -137,6 +137,8 @@ pub struct SnatPool {
     v6: Vec<Source>,
     spans: Spans,
     quarantine: Duration,
+    /// How much longer a flow may be closing.
+    closing_longer: Duration,
     most_held: usize,
     held: usize,
     draw: Draw,
@@ -165,6 +167,7 @@ impl SnatPool {
             v6: Vec::new(),
             spans: Spans::new(config.ports, config.parity),
             quarantine: config.quarantine,
+            closing_longer: Duration::ZERO,
             most_held: config.quarantine_ports,
             held: 0,
             draw: Draw::new(seed),
@@ -182,6 +185,13 @@ impl SnatPool {
     #[must_use]
     pub fn with_every_port_of(mut self, backends: impl IntoIterator<Item = Address>) -> Self {
         self.every_port.extend(backends);
+        self
+    }
+
+    /// Tells it after which time a closing flow is forgotten, so that its port does not wait longer.
+    #[must_use]
+    pub const fn with_closing_time(mut self, time: Duration) -> Self {
+        self.closing_longer = time.saturating_sub(self.quarantine);
         self
     }
 
@@ -411,7 +421,7 @@ impl SnatPool {
     fn settle(&mut self, now: Instant, scope: usize) {
         let ports = &mut self.ports[scope];
         let before = ports.held();
-        ports.settle(now, self.quarantine.max(CLOSING_AGAIN));
+        ports.settle(now, self.closing_longer);
         self.held -= before - ports.held();
     }
 
@@ -421,9 +431,6 @@ impl SnatPool {
         self.settle(now, self.sweep);
     }
 }
-
-/// When a port is looked at again that a closing flow had at the end of its quarantine.
-const CLOSING_AGAIN: Duration = Duration::from_secs(1);
 
 fn endpoint(flow: &Flow) -> Endpoint {
     (flow.protocol, flow.client.address, flow.client.port)

@@ -10,6 +10,8 @@ use crate::flow::FlowId;
 const WORDS: usize = 1024;
 /// Entries of the queue that one call looks at: more than one call adds, so that it keeps up.
 const SETTLE: usize = 4;
+/// When a port is looked at again whose flow has outlived its closing time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A part of the configured ports from which one client port is served: a range, and of it all, the
 /// even or the odd ones.
@@ -78,11 +80,14 @@ pub(super) struct Ports {
     busy: u32,
     /// In the order in which they ended.
     retired: Queue<Retired>,
+    /// Those that were still used at the end of their quarantine, in the order in which that ended.
+    late: Queue<Retired>,
 }
 
 impl Ports {
     pub(super) fn new() -> Self {
-        Self { used: Bits::new(), queued: Bits::new(), busy: 0, retired: Queue::new() }
+        let (used, queued) = (Bits::new(), Bits::new());
+        Self { used, queued, busy: 0, retired: Queue::new(), late: Queue::new() }
     }
 
     /// Takes a port that is neither used nor held: the first one from a place that `draw` points at
@@ -103,13 +108,13 @@ impl Ports {
 
     /// What the head of the queue has to offer when nothing is free.
     pub(super) fn oldest(&self) -> Option<Oldest> {
-        let &Retired { port, flow, .. } = self.retired.front()?;
+        let &Retired { port, flow, .. } = self.late.front().or_else(|| self.retired.front())?;
         Some(Oldest { port, is_used: self.used.contains(port), flow })
     }
 
     /// Takes that port out of the queue. It is used from here on, if it was not.
     pub(super) fn take_oldest(&mut self) {
-        if let Some(oldest) = self.retired.pop_front() {
+        if let Some(oldest) = self.late.pop_front().or_else(|| self.retired.pop_front()) {
             self.queued.clear(oldest.port);
             self.used.set(oldest.port);
         }
@@ -136,18 +141,26 @@ impl Ports {
 
     /// Frees what has been held long enough.
     ///
-    /// A port whose flow is still there, closing or revived, goes to the end of the queue: what stands
-    /// behind it must not wait for it.
-    pub(super) fn settle(&mut self, now: Instant, again: Duration) {
+    /// A port whose flow is still there, closing or revived, goes to another queue: what stands behind it
+    /// must not wait for it. There it is looked at when it is held `longer`, at which time a closing
+    /// flow is forgotten that nothing more came for, and then again and again.
+    pub(super) fn settle(&mut self, now: Instant, longer: Duration) {
         for _ in 0..SETTLE {
-            let Some(&head) = self.retired.front().filter(|head| head.until <= now) else { return };
-            self.retired.pop_front();
-            if self.used.contains(head.port) {
-                self.retired.push_back(Retired { until: now + again, ..head });
-            } else {
-                self.queued.clear(head.port);
-                self.busy -= 1;
-            }
+            let Some(head) = self.retired.pop_front_if(|head| head.until <= now) else { break };
+            self.free_or_hold(head, head.until + longer);
+        }
+        for _ in 0..SETTLE {
+            let Some(head) = self.late.pop_front_if(|head| head.until <= now) else { break };
+            self.free_or_hold(head, now + AGAIN);
+        }
+    }
+
+    fn free_or_hold(&mut self, head: Retired, until: Instant) {
+        if self.used.contains(head.port) {
+            self.late.push_back(Retired { until, ..head });
+        } else {
+            self.queued.clear(head.port);
+            self.busy -= 1;
         }
     }
 
@@ -156,9 +169,9 @@ impl Ports {
         self.used.len()
     }
 
-    /// Entries of the queue.
-    pub(super) fn held(&self) -> usize {
-        self.retired.len()
+    /// Entries of the queues.
+    pub(super) const fn held(&self) -> usize {
+        self.retired.len() + self.late.len()
     }
 
     /// The lowest free port of `from..=to` in the span, a word at a time.
@@ -181,7 +194,7 @@ impl Ports {
     /// # Panics
     /// If the counts are not those of the bits.
     pub(super) fn assert_consistent(&self) {
-        assert_eq!(self.queued.len(), self.retired.len(), "queued ports and the queue");
+        assert_eq!(self.queued.len(), self.held(), "queued ports and the queues");
         let busy: u32 =
             self.used.0.iter().zip(&self.queued.0).map(|(u, q)| (u | q).count_ones()).sum();
         assert_eq!(self.busy, busy, "ports used or queued");
@@ -286,8 +299,30 @@ mod tests {
         assert_eq!(ports.take(span, 0), Some(5001));
         assert_eq!(ports.held(), 1, "5000 waits for its flow");
         ports.give_back(5000);
-        ports.settle(at(241), Q);
+        ports.settle(at(239), Q);
+        assert_eq!(ports.held(), 1);
+        ports.settle(at(240), Q);
         assert_eq!((ports.held(), ports.used()), (0, 2));
+        ports.assert_consistent();
+    }
+
+    #[test]
+    fn a_port_is_the_oldest_though_its_flow_outlives_its_time() {
+        let span = Span::all(5000, 5001);
+        let mut ports = Ports::new();
+        for port in [5000, 5001] {
+            ports.take(span, 0);
+            ports.retire(port, at(120), None);
+        }
+        ports.settle(at(300), Q);
+        ports.give_back(5001);
+        assert_eq!(ports.oldest().map(|oldest| (oldest.port, oldest.is_used)), Some((5000, true)));
+        for secs in 300..310 {
+            ports.settle(at(secs), Q);
+        }
+        assert_eq!(ports.held(), 1, "5000 still waits for its flow");
+        ports.take_oldest();
+        assert_eq!((ports.held(), ports.used()), (0, 1));
         ports.assert_consistent();
     }
 }

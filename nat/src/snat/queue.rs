@@ -31,6 +31,10 @@ impl<T> Queue<T> {
         self.chunks.front()?.front()
     }
 
+    pub(super) fn pop_front_if(&mut self, is_due: impl FnOnce(&T) -> bool) -> Option<T> {
+        self.front().is_some_and(is_due).then(|| self.pop_front()).flatten()
+    }
+
     pub(super) fn pop_front(&mut self) -> Option<T> {
         let chunk = self.chunks.front_mut()?;
         let entry = chunk.pop_front();
