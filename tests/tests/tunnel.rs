@@ -161,10 +161,41 @@ fn one_side_of_a_connection_is_enough_to_follow_it() {
     assert_eq!(bed.flow().kind, Kind::Tunnel);
     assert_eq!((bed.flow().forward.packets, bed.flow().reverse.packets), (6, 0));
     assert_eq!(bed.engine.pools()[0].backends()[0].active, 0);
-    // A new connection on the tuple is a new flow.
-    wrapped(&mut bed, "tcp 10.1.0.5:40000 > 10.99.0.1:80 S seq=5000");
-    assert_eq!(bed.flow().state, State::Tcp(TcpState::SynSent));
-    assert_eq!(bed.flow().forward.packets, 1);
+}
+
+/// Of the backend's half nothing is known here: a download may go on after the client's FIN.
+#[test]
+fn a_syn_moves_no_half_closed_connection_to_another_backend() {
+    let mut bed = Bed::new(config(Encapsulation::Ipip, V4));
+    let send = |bed: &mut Bed, words: &str| {
+        let line = format!("tcp 10.1.0.5:40000 > 10.99.0.1:80 {words}");
+        (Unwrapped::of(&wrapped(bed, &line)).backend(), bed.flow().state)
+    };
+    let active = |bed: &Bed| bed.engine.pools()[0].backends()[0].active;
+    let (established, closing) = (State::Tcp(TcpState::Established), State::Tcp(TcpState::Closing));
+    for words in ["S seq=99", ". seq=100 ack=1", "F. seq=100 ack=900"] {
+        assert_eq!(send(&mut bed, words).0, 11);
+    }
+    // The backend that has forgotten the connection would accept it.
+    for words in ["S seq=5000", "S seq=5000", ". seq=101 ack=5900", ". seq=101 ack=9900"] {
+        assert_eq!(send(&mut bed, words), (11, closing), "{words}");
+        assert_eq!(active(&bed), 0);
+    }
+    assert_eq!(bed.engine.stats().flows_opened, 1);
+    // When the client goes on from there, the backend has.
+    assert_eq!(send(&mut bed, ". seq=5001 ack=1"), (11, established));
+    assert_eq!(active(&bed), 1);
+    assert_eq!(send(&mut bed, "F. seq=5001 ack=1"), (11, closing));
+    assert_eq!(active(&bed), 0);
+    // One that is out serves neither the old connection nor a new one.
+    let now = bed.now;
+    bed.engine.set_backend_state(now, PoolId(0), BackendId(0), BackendState::Down);
+    assert_eq!(send(&mut bed, "S seq=9000"), (12, State::Tcp(TcpState::SynSent)));
+    assert_eq!(bed.flow().forward.packets, 1, "a new flow");
+    // Nor is there anything to cut off once the client has reset the connection.
+    send(&mut bed, "R. seq=9001 ack=1");
+    send(&mut bed, "S seq=70000");
+    assert_eq!(bed.engine.stats().flows_opened, 3);
 }
 
 #[test]

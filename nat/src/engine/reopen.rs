@@ -4,7 +4,8 @@
 //! still know. The backend answers such a SYN with a challenge ACK, the client that with a RST, and its
 //! next SYN opens a new flow: tracking needs no part in it. If the backend has forgotten the old
 //! connection as well it accepts or refuses the SYN at once. Then the flow follows; but only if the
-//! answer acknowledges a SYN that went by and comes from the backend's side, since SYNs are forged.
+//! answer acknowledges a SYN that went by and comes from the backend's side, since SYNs are forged. Where
+//! the backend is not heard (`tunnel`), what the client says next must do.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use netstack::wire::TcpFlags;
 
-use crate::flow::tcp::{Event, Segment};
+use crate::flow::tcp::{Event, Segment, TcpState, Windows};
 use crate::flow::{Direction, Flow, FlowId};
 use crate::limits::REOPENINGS;
 
@@ -61,6 +62,24 @@ impl Reopenings {
             }
             _ => None,
         }
+    }
+
+    /// The state in which a client's segment meets a half-closed connection whose backend is never heard:
+    /// that of a new one if it goes on from a SYN out of turn, so that the backend has accepted that.
+    pub(super) fn judge_alone(
+        &mut self,
+        id: FlowId,
+        flow: &mut Flow,
+        segment: &Segment,
+    ) -> TcpState {
+        if segment.is_syn() {
+            self.remember(id, segment);
+        } else if let Some(syn) = self.syn_of(id).filter(|syn| segment.goes_on_from(syn)) {
+            flow.windows = Windows::opened_by(syn);
+            self.forget(id);
+            return TcpState::SynSent;
+        }
+        TcpState::Closing
     }
 
     /// What a backend's segment says about a SYN out of turn, if it answers one.

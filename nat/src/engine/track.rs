@@ -22,7 +22,7 @@ impl Engine {
         };
         flags.is_initial_syn()
             && direction == Direction::Forward
-            && self.flows.get(id).is_some_and(Flow::is_over)
+            && self.flows.get(id).is_some_and(|flow| flow.is_over() || self.leads_nowhere(id, flow))
     }
 
     /// Rewrites a packet of a known flow and follows its state.

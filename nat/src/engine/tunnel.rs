@@ -14,7 +14,8 @@
 //!
 //! **SYNs** that the client repeats go to another backend as with NAT; a backend's refusal is not seen.
 //! The client's first segment with an acknowledgment is the sign that its backend has answered, but not
-//! of when: no latency is learnt.
+//! of when: no latency is learnt. After the client's FIN the backend may go on, so a SYN is carried to
+//! the same one, and the flow is of a new connection when the client goes on from that SYN.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -29,7 +30,7 @@ use netstack::{Instant, LegId, Packet};
 use super::admit::Admission;
 use super::{Engine, mtu};
 use crate::flow::tcp::{Segment, TcpState};
-use crate::flow::{Direction, FlowId, State};
+use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::limits::MAX_PIECES;
 use crate::rewrite;
 use crate::rng::derive;
@@ -166,11 +167,14 @@ impl Engine {
         };
         let Some(flow) = self.flows.touch(id) else { return Verdict::Drop(DropReason::NoFlow) };
         let before = flow.state;
-        if let (State::Tcp(state), Some(segment)) = (before, segment)
-            && let Some(event) = flow.windows.judge_alone(state, segment)
-        {
-            flow.windows.learn_alone(event, segment);
-            flow.state = State::Tcp(state.next_alone(event));
+        if let (State::Tcp(mut state), Some(segment)) = (before, segment) {
+            if state == TcpState::Closing {
+                state = self.reopenings.judge_alone(id, flow, segment);
+            }
+            if let Some(event) = flow.windows.judge_alone(state, segment) {
+                flow.windows.learn_alone(event, segment);
+                flow.state = State::Tcp(state.next_alone(event));
+            }
         }
         flow.expires = now + flow.idle_timeout(&self.timeouts);
         let counters = flow.counters_mut(Direction::Forward);
@@ -263,6 +267,13 @@ impl Engine {
         let leg = flow.backend_leg;
         let path = self.tunnels.paths.mtu(now, dst).map_or(MAX_PACKET_LEN, usize::from);
         Some(Way { outer, leg, mtu: self.mtus.of(leg, dst.family()).min(path) })
+    }
+
+    /// True if the flow is half-closed and its backend is out: there is nothing left to cut off.
+    pub(super) fn leads_nowhere(&self, id: FlowId, flow: &Flow) -> bool {
+        flow.kind == Kind::Tunnel
+            && flow.state == State::Tcp(TcpState::Closing)
+            && self.has_lost_its_backend(id)
     }
 
     /// The backend of a flow by its own address.

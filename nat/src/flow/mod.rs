@@ -218,12 +218,11 @@ impl Flow {
 
     /// True for a TCP flow whose connection is over, so that a SYN of the client opens a new one: it was
     /// reset, or both sides have closed it and heard each other out. Until then one of them may still
-    /// have to send something again, which a forged SYN, or a late one, must not cut off.
+    /// have to send something again, which a forged SYN, or a late one, must not cut off. Of connections
+    /// through a tunnel, whose backend is not heard, only those that were reset are known to be over.
     pub fn is_over(&self) -> bool {
         match self.state {
             State::Tcp(TcpState::Reset) => true,
-            // Of what the backend has heard nothing is known here.
-            State::Tcp(TcpState::Closing) if self.kind == Kind::Tunnel => true,
             State::Tcp(TcpState::Closing) => self.windows.are_settled(),
             _ => false,
         }

@@ -72,6 +72,14 @@ impl Segment {
     pub const fn answers(&self, syn: &Self) -> bool {
         self.acknowledges(syn.seq.wrapping_add(1), syn.end())
     }
+
+    /// True if its sender has sent this SYN before and heard the answer: it begins behind the SYN, or
+    /// behind data in it.
+    pub const fn goes_on_from(&self, syn: &Self) -> bool {
+        self.has(TcpFlags::ACK)
+            && at_most(syn.seq.wrapping_add(1), self.seq)
+            && at_most(self.seq, syn.end())
+    }
 }
 
 fn window_scale(tcp: &Tcp<&[u8]>) -> Option<u8> {
