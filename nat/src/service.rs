@@ -107,17 +107,20 @@ impl ServiceConfig {
 pub struct Services {
     all: Vec<ServiceConfig>,
     listens: ListenIndex,
+    seed: u64,
 }
 
 impl Services {
     /// An index over `services`, hashed with `seed`. No service on a prefix claims an address of
     /// `closed`.
     pub fn new(services: Vec<ServiceConfig>, closed: &[Address], seed: u64) -> Self {
-        let listens = (0..)
-            .zip(&services)
-            .flat_map(|(id, s)| s.listens.iter().map(move |&l| (ServiceId(id), l)));
-        let listens = ListenIndex::new(listens, closed, seed);
-        Self { all: services, listens }
+        let listens = index(&services, closed, seed);
+        Self { all: services, listens, seed }
+    }
+
+    /// Replaces the addresses that no service on a prefix claims.
+    pub fn set_closed(&mut self, closed: &[Address]) {
+        self.listens = index(&self.all, closed, self.seed);
     }
 
     /// The service that a packet to this address and port begins a flow of; ICMP has no port.
@@ -145,4 +148,11 @@ impl Services {
     pub fn iter(&self) -> impl Iterator<Item = &ServiceConfig> {
         self.all.iter()
     }
+}
+
+fn index(services: &[ServiceConfig], closed: &[Address], seed: u64) -> ListenIndex {
+    let listens = (0..)
+        .zip(services)
+        .flat_map(|(id, s)| s.listens.iter().map(move |&l| (ServiceId(id), l)));
+    ListenIndex::new(listens, closed, seed)
 }

@@ -376,6 +376,25 @@ fn a_vip_in_the_pool_is_a_service_first() {
     assert_eq!(seen.verdict, Verdict::Reject(DropReason::NoService));
 }
 
+/// A late packet for a mapping that is gone must not become a flow of a service around the pool.
+#[test]
+fn an_address_that_joins_the_pool_is_closed_to_services_around_it() {
+    let mut config = config();
+    config.services.push(service("udp 10.98.0.0/24:*", Mode::Nat(Nat::Full), 0));
+    let mut bed = Bed::new(config);
+    let asked = |bed: &mut Bed| bed.send(0, "udp 10.1.0.5:7 > 10.98.0.7:5000 len=4").verdict;
+    let now_pool = |bed: &mut Bed, address| {
+        bed.engine.set_snat_addresses(&[addr(address)]).unwrap();
+    };
+    now_pool(&mut bed, "10.98.0.7");
+    assert_eq!(asked(&mut bed), Verdict::Reject(DropReason::NoService));
+    assert!(bed.engine.flows().is_empty());
+    // The service has it back when it leaves.
+    now_pool(&mut bed, "10.98.0.8");
+    assert_eq!(asked(&mut bed), Verdict::Forward);
+    assert_eq!(bed.flow().snat.address, addr("10.98.0.8"));
+}
+
 /// Whatever happens, pool, accounts and flows agree: the bed checks at each packet.
 #[test]
 fn a_thousand_random_steps_keep_the_books_straight() {

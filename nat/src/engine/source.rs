@@ -43,7 +43,8 @@ pub(super) fn pool_alone(config: &Config) -> impl Iterator<Item = Address> {
 
 impl Engine {
     /// Replaces the addresses of the SNAT pool. Flows keep theirs; new flows of a client that has some
-    /// use the same address as these if it is still among the pool's (RFC 7857 section 4).
+    /// use the same address as these if it is still among the pool's (RFC 7857 section 4). The index of
+    /// what services listen on is built anew.
     ///
     /// # Errors
     /// [`ConfigError::TooMany`]; then nothing changes.
@@ -54,6 +55,7 @@ impl Engine {
         let vips: Vec<_> = self.services.iter().flat_map(ServiceConfig::hosts).collect();
         self.own.set(vips.iter().chain(addresses).copied());
         self.unsolicited.set_addresses(addresses.iter().copied().filter(|a| !vips.contains(a)));
+        self.services.set_closed(addresses);
         self.snat.set_addresses(addresses);
         self.tunnels.set_sources(addresses);
         Ok(())
