@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use nat::health::{Change, Failure, Order, Outcome, Ticket};
 use nat::verdict::DivertTo;
-use nat::{Divert, Pool};
+use nat::{Divert, PanicChange, Pool};
 use netstack::tcp::{Stack, TcpStream};
 use netstack::wire::Headers;
 use netstack::{Instant, Packet};
@@ -157,6 +157,12 @@ impl Divert for Proxy {
             balance.set_state(change.backend, change.to);
         }
         if let Some(observer) = &self.checks.observer {
+            observer(change, pool);
+        }
+    }
+
+    fn pool_panics(&mut self, change: &PanicChange, pool: &Pool) {
+        if let Some(observer) = &self.checks.panic_observer {
             observer(change, pool);
         }
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode};
 use nat::health::{Change, Failure, Outcome};
-use nat::{Pool, PoolId};
+use nat::{PanicChange, Pool, PoolId};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use crate::balance::PoolBalance;
@@ -38,10 +38,15 @@ pub struct Checks {
     pub balances: Vec<(PoolId, Rc<PoolBalance>)>,
     /// Told of each change, with the engine's pool.
     pub observer: Option<Observer>,
+    /// Told of each pool that begins or ceases to panic.
+    pub panic_observer: Option<PanicObserver>,
 }
 
 /// Hears of each backend whose state has changed.
 pub type Observer = Rc<dyn Fn(&Change, &Pool)>;
+
+/// Hears of each pool that begins or ceases to believe in the health of its backends.
+pub type PanicObserver = Rc<dyn Fn(&PanicChange, &Pool)>;
 
 impl fmt::Debug for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

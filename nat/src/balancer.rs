@@ -109,6 +109,11 @@ impl<D: Divert> Balancer<D> {
                 self.divert.backend_changed(&change, pool);
             }
         }
+        while let Some((id, change)) = self.engine.poll_panic() {
+            if let Some(pool) = self.engine.pools().get(usize::from(id.0)) {
+                self.divert.pool_panics(&change, pool);
+            }
+        }
     }
 
     fn hand_over(&mut self, now: Instant, to: DivertTo, packet: &Packet) {

@@ -3,9 +3,9 @@
 use netstack::wire::Headers;
 use netstack::{Instant, Packet};
 
-use crate::Pool;
 use crate::health::{Change, Order, Outcome, Ticket};
 use crate::verdict::DivertTo;
+use crate::{PanicChange, Pool};
 
 /// The end of diverted flows: a TCP endpoint with whatever runs on top of it. The engine knows no
 /// HTTP; who does implements this.
@@ -40,6 +40,11 @@ pub trait Divert {
     /// The state of one of the backends of `pool`, the engine's, has changed: for whoever has a
     /// [`Pool`] of its own, and for the log.
     fn backend_changed(&mut self, change: &Change, pool: &Pool) {
+        let _ = (change, pool);
+    }
+
+    /// One of the engine's pools begins or ceases to believe in the health of its backends: for the log.
+    fn pool_panics(&mut self, change: &PanicChange, pool: &Pool) {
         let _ = (change, pool);
     }
 }

@@ -70,7 +70,9 @@ pub use engine::{BATCH, Engine};
 pub use health::{HealthConfig, Probe};
 pub use limits::Limits;
 pub use listen::{Listen, Ports};
-pub use pool::{AffinityConfig, BackendConfig, BackendId, BackendState, Pool, PoolConfig, PoolId};
+pub use pool::{
+    AffinityConfig, BackendConfig, BackendId, BackendState, PanicChange, Pool, PoolConfig, PoolId,
+};
 pub use route::Prefix;
 pub use schedule::Scheduler;
 pub use service::{Mode, Nat, Refuse, ServiceConfig, ServiceId};

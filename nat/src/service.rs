@@ -151,8 +151,7 @@ impl Services {
 }
 
 fn index(services: &[ServiceConfig], closed: &[Address], seed: u64) -> ListenIndex {
-    let listens = (0..)
-        .zip(services)
-        .flat_map(|(id, s)| s.listens.iter().map(move |&l| (ServiceId(id), l)));
+    let listens =
+        (0..).zip(services).flat_map(|(id, s)| s.listens.iter().map(move |&l| (ServiceId(id), l)));
     ListenIndex::new(listens, closed, seed)
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use nat::health::{Admin, Cause, Failure, Outcome};
 use nat::limits::{CHECKED_BACKENDS, PROBE_BATCH};
+use nat::verdict::DivertTo;
 use nat::{
-    BackendId, BackendState, Config, ConfigError, DropReason, Engine, HealthConfig, PoolId, Probe,
-    Verdict,
+    BackendId, BackendState, Balancer, Config, ConfigError, Divert, DropReason, Engine,
+    HealthConfig, PanicChange, Pool, PoolId, Probe, Verdict,
 };
-use netstack::Packet;
 use netstack::wire::Headers;
 use netstack::wire::text::Line;
+use netstack::{Instant, Packet};
 use tests::bed::{Bed, addr, canonical, config, pool};
 use tests::builder::fragments;
 
@@ -408,6 +409,52 @@ fn probes_leave_from_the_vip_if_there_is_no_snat_pool() {
         let headers = Headers::parse(&sent.packet).unwrap();
         assert_eq!(headers.src, addr(["10.99.0.1", "fd99::1"][sent.pool]));
     }
+}
+
+/// A divert that keeps what it is told.
+#[derive(Debug, Default)]
+struct Told(Vec<(String, PanicChange)>);
+
+impl Divert for Told {
+    fn handle_packet(&mut self, _: Instant, _: DivertTo, _: &Packet, _: &Headers) {}
+
+    fn poll(&mut self, _: Instant) {}
+
+    fn poll_transmit(&mut self, _: Instant, _: &mut Packet) -> bool {
+        false
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn pool_panics(&mut self, change: &PanicChange, pool: &Pool) {
+        self.0.push((pool.name().to_owned(), *change));
+    }
+}
+
+#[test]
+fn a_pool_says_when_it_believes_in_health_no_more() {
+    let mut config = config();
+    config.pools[0].panic_threshold = 60;
+    let mut balancer = Balancer::new(Engine::new(config).unwrap(), Told::default());
+    let at = Instant::from_secs;
+    let set = |balancer: &mut Balancer<Told>, secs, states: &[(u16, BackendState)]| {
+        for &(n, state) in states {
+            balancer.engine.set_backend_state(at(secs), PoolId(0), BackendId(n), state);
+            balancer.engine.set_backend_state(at(secs), PoolId(1), BackendId(n), state);
+        }
+        balancer.poll(at(secs));
+        std::mem::take(&mut balancer.divert.0)
+    };
+    let told = |secs, panics, healthy| {
+        vec![("v4".to_owned(), PanicChange { at: at(secs), panics, healthy })]
+    };
+    let (down, ready) = (BackendState::Down, BackendState::Ready);
+    assert_eq!(set(&mut balancer, 1, &[(0, down)]), told(1, true, 50));
+    assert_eq!(set(&mut balancer, 2, &[(1, down)]), [], "once");
+    assert_eq!(set(&mut balancer, 3, &[(0, ready), (1, ready)]), told(3, false, 100));
+    assert_eq!(set(&mut balancer, 4, &[(0, down), (0, ready)]), [], "it was over before the poll");
 }
 
 #[test]

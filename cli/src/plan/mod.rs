@@ -161,7 +161,11 @@ impl Plan {
             Upstream::Userspace => health::prober(Userspace(stack.clone()), plan),
             Upstream::Kernel => health::prober(KernelConnect, plan),
         };
-        let mut checks = Checks { observer: Some(Rc::new(health::log)), ..Checks::default() };
+        let mut checks = Checks {
+            observer: Some(Rc::new(health::log)),
+            panic_observer: Some(Rc::new(health::log_panic)),
+            ..Checks::default()
+        };
         checks.probers.extend(self.probes.iter().map(|plan| plan.as_ref().map(prober)));
         let mut acceptors = Vec::new();
         let mut stats = AllStats::new();

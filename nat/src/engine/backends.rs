@@ -4,7 +4,7 @@ use netstack::Instant;
 
 use super::Engine;
 use crate::flow::{FlowId, State};
-use crate::{BackendId, BackendState, Pool, PoolId};
+use crate::{BackendId, BackendState, PanicChange, Pool, PoolId};
 
 impl Engine {
     /// Sets the state of a backend.
@@ -30,6 +30,13 @@ impl Engine {
             .any(|b| matches!(b.state, BackendState::Down | BackendState::Maint));
     }
 
+    /// The next pool that begins or ceases to panic, by what its backends' states and the connects of the
+    /// engine's own flows say.
+    pub fn poll_panic(&mut self) -> Option<(PoolId, PanicChange)> {
+        let Self { panicking, pools, .. } = self;
+        panicking.iter().find_map(|&id| Some((id, pools.get_mut(usize::from(id.0))?.poll_panic()?)))
+    }
+
     /// True if this flow of datagrams has lost its backend.
     pub(super) fn has_lost_its_backend(&self, id: FlowId) -> bool {
         let assigned = self.flows.get(id).and_then(|flow| flow.assignment.backend);
@@ -53,4 +60,10 @@ impl Engine {
             pool.observe(now, backend, now - flow.created);
         }
     }
+}
+
+/// The pools that may panic.
+pub(super) fn may_panic(pools: &[Pool]) -> Vec<PoolId> {
+    let ids = (0..).map(PoolId).zip(pools);
+    ids.filter(|(_, pool)| pool.panic_threshold() > 0).map(|(id, _)| id).collect()
 }

@@ -64,7 +64,9 @@ use crate::snat::{Left, SnatPool};
 use crate::stats::Stats;
 use crate::unsolicited::Unsolicited;
 use crate::verdict::DivertTo;
-use crate::{Config, ConfigError, DropReason, Limits, Pool, PoolConfig, Prefix, Timeouts, Verdict};
+use crate::{
+    Config, ConfigError, DropReason, Limits, Pool, PoolConfig, PoolId, Prefix, Timeouts, Verdict,
+};
 
 pub use batch::BATCH;
 
@@ -85,6 +87,8 @@ pub struct Engine {
     flows: FlowTable,
     services: Services,
     pools: Vec<Pool>,
+    /// Those that may panic.
+    panicking: Vec<PoolId>,
     snat: SnatPool,
     clients: Clients,
     ports_per_client: u32,
@@ -155,10 +159,12 @@ impl Engine {
         let tunnels = Tunnels::new(&config, seed(400));
         let pickups = Pickups::new(&config.services, &config.pools, seed(13));
         let health = Health::new(&config.pools, seed(300));
-        let pools = (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
+        let pools: Vec<_> =
+            (100..).zip(config.pools).map(|(n, pool)| Pool::new(pool, seed(n))).collect();
         Ok(Self {
             flows: FlowTable::new(config.limits.flows.min(PRESIZED_FLOWS), seed(1)),
             services: Services::new(config.services, &config.snat.addresses, seed(2)),
+            panicking: backends::may_panic(&pools),
             pools,
             snat,
             clients: Clients::new(seed(8)),
@@ -480,13 +486,6 @@ impl Engine {
         }
         self.flows.len() < self.limits.flows
             || Class::ALL.iter().any(|&class| self.evict(now, class))
-    }
-
-    /// Makes room after a flow has become half-open again.
-    fn bound_half_open(&mut self, now: Instant) {
-        if self.flows.len_of(Class::HalfOpen) > self.limits.half_open.max(1) {
-            self.evict(now, Class::HalfOpen);
-        }
     }
 
     fn evict(&mut self, now: Instant, class: Class) -> bool {

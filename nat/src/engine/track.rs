@@ -5,6 +5,7 @@ use netstack::{Instant, Packet};
 
 use super::reopen::Reopenings;
 use super::{Engine, Origin, Target, destination, mtu};
+use crate::flow::evict::Class;
 use crate::flow::tcp::{Event, Segment, TcpState};
 use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::rewrite::{self, Rewrite};
@@ -108,7 +109,8 @@ impl Engine {
         }
     }
 
-    /// Puts a flow whose state is no longer `before` where it belongs, and tells who counts flows.
+    /// Puts a flow whose state is no longer `before` where it belongs, and tells who counts flows. If it is
+    /// half-open again and one too many, the oldest of these gives way.
     pub(super) fn changed(&mut self, now: Instant, id: FlowId, before: State) {
         self.flows.settle(id);
         self.state_changed(now, id, before);
@@ -116,7 +118,9 @@ impl Engine {
         if closing != before.is_closing() {
             self.closing_changed(now, id);
         }
-        self.bound_half_open(now);
+        if self.flows.len_of(Class::HalfOpen) > self.limits.half_open.max(1) {
+            self.evict(now, Class::HalfOpen);
+        }
     }
 
     /// What a backend's answer to a SYN means for the backend: a verdict if it refused, and the SYN

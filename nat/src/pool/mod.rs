@@ -70,6 +70,9 @@ pub struct Pool {
     affinity: Option<Affinity>,
     slow_start: Duration,
     panic_threshold: u8,
+    /// Whether health is believed no more, since when, and whether that was told.
+    panic: PanicChange,
+    told_panic: bool,
     rng: Rng,
     /// True if affinity made the last choice.
     kept: bool,
@@ -103,6 +106,8 @@ impl Pool {
             affinity: config.affinity.map(|config| Affinity::new(config, derive(seed, 1))),
             slow_start: config.slow_start,
             panic_threshold: config.panic_threshold,
+            panic: PanicChange { at: Instant::ZERO, panics: false, healthy: 100 },
+            told_panic: false,
             rng: Rng::new(seed),
             kept: false,
             next_change: Instant::FAR_FUTURE,
@@ -182,6 +187,18 @@ impl Pool {
                 Choice::Maglev { place: Maglev::place(client) as u32, of: TABLE_SIZE as u32 }
             }
         }
+    }
+
+    /// The share of its weight that must be healthy, in percent, for health to be believed.
+    pub const fn panic_threshold(&self) -> u8 {
+        self.panic_threshold
+    }
+
+    /// That it begins or ceases to believe in the health of its backends, if that was not told yet.
+    pub fn poll_panic(&mut self) -> Option<PanicChange> {
+        let told = std::mem::replace(&mut self.told_panic, self.panic.panics);
+        // It may have changed back before anyone asked.
+        (told != self.panic.panics).then_some(self.panic)
     }
 
     /// True if flows may be made to this backend: it is ready, or nobody better is.
@@ -278,7 +295,8 @@ impl Pool {
     fn refresh(&mut self, now: Instant) {
         let ready = |b: &Backend| b.state == BackendState::Ready && b.config.weight > 0;
         let some_left = self.backends.iter().any(|b| ready(b) && !b.is_ejected(now));
-        let panic = self.panics(now);
+        self.note_panic(now);
+        let panic = self.panic.panics;
         self.next_change = Instant::FAR_FUTURE;
         for (backend, &(tier, index)) in self.backends.iter_mut().zip(&self.places) {
             backend.note_service(now);
@@ -294,15 +312,31 @@ impl Pool {
         self.tiers.iter_mut().for_each(Tier::settle);
     }
 
-    /// True if too little of the weight is healthy for health to be believed.
-    fn panics(&self, now: Instant) -> bool {
+    /// Notes whether too little of the weight is healthy for health to be believed.
+    fn note_panic(&mut self, now: Instant) {
         let weigh = |counts: &dyn Fn(&Backend) -> bool| -> u64 {
             let counted = self.backends.iter().filter(|b| counts_in_panic(b) && counts(b));
             counted.map(|b| u64::from(b.config.weight)).sum()
         };
-        let healthy = weigh(&|b| b.state == BackendState::Ready && !b.is_ejected(now));
-        healthy * 100 < weigh(&|_| true) * u64::from(self.panic_threshold)
+        let healthy = weigh(&|b| b.state == BackendState::Ready && !b.is_ejected(now)) * 100;
+        let whole = weigh(&|_| true);
+        let panics = healthy < whole * u64::from(self.panic_threshold);
+        if panics != self.panic.panics {
+            let healthy = healthy.checked_div(whole).map_or(100, |percent| percent as u8);
+            self.panic = PanicChange { at: now, panics, healthy };
+        }
     }
+}
+
+/// A pool begins, or ceases, to [panic](PoolConfig::panic_threshold).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanicChange {
+    /// When.
+    pub at: Instant,
+    /// True if health is believed no more.
+    pub panics: bool,
+    /// Percent of the weight that was healthy then, rounded down.
+    pub healthy: u8,
 }
 
 /// True for backends that are chosen from if health is not believed.
