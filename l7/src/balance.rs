@@ -37,6 +37,8 @@ impl Connect for Userspace {
 #[derive(Clone, Debug)]
 pub struct PoolBalance {
     pool: Rc<RefCell<Pool>>,
+    /// How often each backend went out.
+    outages: Rc<RefCell<Vec<u32>>>,
     measures: bool,
     stack: Stack,
 }
@@ -45,12 +47,22 @@ impl PoolBalance {
     /// A balance over `pool`, with the time of `stack`.
     pub fn new(pool: Pool, stack: Stack) -> Self {
         let measures = pool.scheduler() == Scheduler::Ewma;
-        Self { pool: Rc::new(RefCell::new(pool)), measures, stack }
+        let outages = Rc::new(RefCell::new(vec![0; pool.backends().len()]));
+        Self { pool: Rc::new(RefCell::new(pool)), outages, measures, stack }
     }
 
     /// Sets what an operator or a health check says of a backend.
     pub fn set_state(&self, backend: BackendId, state: BackendState) {
         self.pool.borrow_mut().set_state(self.now(), backend, state);
+        if matches!(state, BackendState::Down | BackendState::Maint) {
+            self.note_outage(backend);
+        }
+    }
+
+    fn note_outage(&self, backend: BackendId) {
+        if let Some(outages) = self.outages.borrow_mut().get_mut(usize::from(backend.0)) {
+            *outages = outages.wrapping_add(1);
+        }
     }
 
     fn now(&self) -> netstack::Instant {
@@ -70,14 +82,26 @@ impl Balance for PoolBalance {
     }
 
     fn failed(&self, backend: usize) {
-        self.pool.borrow_mut().connect_failed(self.now(), BackendId(backend as u16));
+        let (now, id) = (self.now(), BackendId(backend as u16));
+        let mut pool = self.pool.borrow_mut();
+        let is_ejected = |pool: &Pool| pool.backend(id).is_some_and(|b| b.is_ejected(now));
+        let was_ejected = is_ejected(&pool);
+        pool.connect_failed(now, id);
+        if is_ejected(&pool) && !was_ejected {
+            self.note_outage(id);
+        }
     }
 
     fn succeeded(&self, backend: usize) {
         self.pool.borrow_mut().connect_succeeded(self.now(), BackendId(backend as u16));
     }
+
     fn measures(&self) -> bool {
         self.measures
+    }
+
+    fn outages(&self, backend: usize) -> u32 {
+        self.outages.borrow().get(backend).copied().unwrap_or_default()
     }
 
     fn answered(&self, backend: usize, latency: Duration) {
@@ -128,6 +152,27 @@ mod tests {
         assert_eq!(choose(&balance), None);
         balance.released(1);
         assert_eq!(choose(&balance), Some(1));
+    }
+
+    #[test]
+    fn a_backend_that_goes_out_has_an_outage() {
+        let balance = balance(Scheduler::RoundRobin, None);
+        let id = BackendId(1);
+        for (state, outages) in [
+            (BackendState::Drain, 0),
+            (BackendState::Down, 1),
+            (BackendState::Ready, 1),
+            (BackendState::Maint, 2),
+            (BackendState::Ready, 2),
+        ] {
+            balance.set_state(id, state);
+            assert_eq!(balance.outages(1), outages, "{state:?}");
+        }
+        for (failures, outages) in [(1, 2), (2, 2), (3, 3), (4, 3)] {
+            balance.failed(1);
+            assert_eq!(balance.outages(1), outages, "{failures} failures in a row");
+        }
+        assert_eq!((balance.outages(0), balance.outages(9)), (0, 0));
     }
 
     #[test]

@@ -241,7 +241,7 @@ where
                 Ok(Delivered::Response { close, reusable }) => {
                     turn.succeeded();
                     if reusable {
-                        service.pool.put(turn.backend, turn.address, stream);
+                        service.pool.put(turn.backend, turn.address, turn.outages, stream);
                     } else if body_sent {
                         upstream::close(stream);
                     }

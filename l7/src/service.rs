@@ -57,7 +57,7 @@ pub struct Service<C: Connect> {
 impl<C: Connect> Service<C> {
     /// A service that has done nothing yet.
     pub fn new(connector: C, balance: Rc<dyn Balance>, config: Config) -> Self {
-        let pool = Pool::new(config.pool);
+        let pool = Pool::new(config.pool, Rc::clone(&balance));
         Self { connector, balance, config, pool, stats: Stats::default() }
     }
 
@@ -87,10 +87,11 @@ impl<C: Connect> Service<C> {
         count: usize,
     ) -> std::io::Result<()> {
         for _ in self.pool.idle(backend)..count.min(self.config.pool.idle_per_backend) {
+            let outages = self.balance.outages(backend);
             let attempt = self.connector.connect(address);
             let stream = tokio::time::timeout(self.config.timeouts.connect, attempt).await??;
             self.stats.upstream_connects.bump();
-            self.pool.put(backend, address, stream);
+            self.pool.put(backend, address, outages, stream);
         }
         Ok(())
     }

@@ -61,6 +61,13 @@ pub trait Balance {
         let _ = (backend, latency);
     }
 
+    /// How often `backend` was found to be out, so that connections to it from before are not to be used
+    /// again: by health checks, by an operator, or by failures that ejected it.
+    fn outages(&self, backend: usize) -> u32 {
+        let _ = backend;
+        0
+    }
+
     /// What was chosen by [`Self::choose`] is over, well or not: called once for each choice.
     fn released(&self, backend: usize) {
         let _ = backend;
@@ -71,6 +78,8 @@ pub trait Balance {
 pub(crate) struct Turn {
     pub(crate) backend: usize,
     pub(crate) address: SocketAddr,
+    /// How often the backend had been out before.
+    pub(crate) outages: u32,
     /// When it began, if that is of use.
     since: Option<Instant>,
     balance: Rc<dyn Balance>,
@@ -151,7 +160,8 @@ pub(crate) fn choose(
     let (backend, address) =
         balance.choose(client, &tried.backends).ok_or_else(|| tried.verdict())?;
     let since = balance.measures().then(Instant::now);
-    Ok(Turn { backend, address, since, balance: Rc::clone(balance) })
+    let outages = balance.outages(backend);
+    Ok(Turn { backend, address, outages, since, balance: Rc::clone(balance) })
 }
 
 /// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.

@@ -6,6 +6,10 @@
 //! means that it is thrown away, never used, and never taken for the response to a request that it
 //! has not seen (R16). Between uses nobody waits on the connections, which would cost every request
 //! a wake-up; a sweep looks at all of them once a second, as long as there are any.
+//!
+//! A backend that falls silent ends nothing: a request on a connection to it would wait for an answer as
+//! long as for one that takes its time. So when it is found to be out, all connections that are older
+//! than that go: idle ones with the next sweep or use, and those in use when they come back.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -17,6 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::Balance;
 use crate::limits::SWEEP_INTERVAL;
 
 /// How many idle connections are kept, and how long.
@@ -43,7 +48,19 @@ struct Idle<T> {
 struct Stack<T> {
     /// The address that the connections lead to: after a reload an index may mean another backend.
     address: SocketAddr,
+    /// How often the backend had been out when they were made.
+    outages: u32,
     idle: std::collections::VecDeque<Idle<T>>,
+}
+
+impl<T: AsyncWrite + Unpin> Stack<T> {
+    /// Drops all if the backend has been out since.
+    fn outlive(&mut self, outages: u32) {
+        if self.outages != outages {
+            self.outages = outages;
+            self.idle.drain(..).for_each(|idle| super::close(idle.stream));
+        }
+    }
 }
 
 /// The idle connections of one service.
@@ -51,12 +68,14 @@ pub(crate) struct Pool<T> {
     /// By the backend's index.
     stacks: RefCell<Vec<Option<Stack<T>>>>,
     limits: PoolLimits,
+    balance: Rc<dyn Balance>,
     sweeping: Cell<bool>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
-    pub(crate) fn new(limits: PoolLimits) -> Rc<Self> {
-        Rc::new(Self { stacks: RefCell::default(), limits, sweeping: Cell::new(false) })
+    pub(crate) fn new(limits: PoolLimits, balance: Rc<dyn Balance>) -> Rc<Self> {
+        let stacks = RefCell::default();
+        Rc::new(Self { stacks, limits, balance, sweeping: Cell::new(false) })
     }
 
     /// The connection to `backend` that was used last and is still good.
@@ -66,6 +85,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
         if stack.idle.is_empty() {
             return None;
         }
+        stack.outlive(self.balance.outages(backend));
         let now = Instant::now();
         while let Some(mut idle) = stack.idle.pop_back() {
             if self.usable(&mut idle, now) {
@@ -76,9 +96,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
         None
     }
 
-    /// Keeps `stream` for later. Must be called within a `LocalSet`, which runs the sweep.
-    pub(crate) fn put(self: &Rc<Self>, backend: usize, address: SocketAddr, stream: T) {
-        if self.limits.idle_per_backend == 0 {
+    /// Keeps `stream` for later, unless the backend was out after it had been out `outages` times. Must
+    /// be called within a `LocalSet`, which runs the sweep.
+    pub(crate) fn put(
+        self: &Rc<Self>,
+        backend: usize,
+        address: SocketAddr,
+        outages: u32,
+        stream: T,
+    ) {
+        if self.limits.idle_per_backend == 0 || self.balance.outages(backend) != outages {
             return super::close(stream);
         }
         let mut stacks = self.stacks.borrow_mut();
@@ -88,8 +115,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
         let Some(slot) = stacks.get_mut(backend) else { return };
         let stack = match slot {
             Some(stack) if stack.address == address => stack,
-            _ => slot.insert(Stack { address, idle: std::collections::VecDeque::new() }),
+            _ => slot.insert(Stack { address, outages, idle: std::collections::VecDeque::new() }),
         };
+        stack.outlive(outages);
         if stack.idle.len() >= self.limits.idle_per_backend {
             stack.idle.pop_front().into_iter().for_each(|oldest| super::close(oldest.stream));
         }
@@ -105,11 +133,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
         stacks.get(backend).and_then(Option::as_ref).map_or(0, |stack| stack.idle.len())
     }
 
-    /// Drops what has ended, spoken or aged. Whether any are left.
+    /// Drops what has ended, spoken or aged, or whose backend was out. Whether any are left.
     fn sweep(&self) -> bool {
         let now = Instant::now();
         let mut left = false;
-        for stack in self.stacks.borrow_mut().iter_mut().flatten() {
+        for (backend, stack) in self.stacks.borrow_mut().iter_mut().enumerate() {
+            let Some(stack) = stack else { continue };
+            stack.outlive(self.balance.outages(backend));
             stack.idle.retain_mut(|idle| {
                 let usable = self.usable(idle, now);
                 if !usable {
@@ -153,8 +183,21 @@ mod tests {
         ([10, 2, 0, 11], port).into()
     }
 
+    /// Nobody, who was never out.
+    struct Nobody;
+
+    impl Balance for Nobody {
+        fn choose(&self, _: SocketAddr, _: &[usize]) -> Option<(usize, SocketAddr)> {
+            None
+        }
+
+        fn failed(&self, _: usize) {}
+
+        fn succeeded(&self, _: usize) {}
+    }
+
     fn pool(limits: PoolLimits) -> Rc<Pool<DuplexStream>> {
-        Pool::new(limits)
+        Pool::new(limits, Rc::new(Nobody))
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,7 +209,7 @@ mod tests {
                 for _ in 0..3 {
                     let (near, other) = duplex(64);
                     far.push(other);
-                    pool.put(0, address(1), near);
+                    pool.put(0, address(1), 0, near);
                 }
                 assert_eq!(pool.idle(0), 2);
                 assert!(far[0].write_all(b"x").await.is_err(), "the oldest is gone");
@@ -189,10 +232,10 @@ mod tests {
             .run_until(async {
                 let pool = pool(PoolLimits::default());
                 let (near, mut speaks) = duplex(64);
-                pool.put(0, address(1), near);
+                pool.put(0, address(1), 0, near);
                 speaks.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
                 let (near, ends) = duplex(64);
-                pool.put(0, address(1), near);
+                pool.put(0, address(1), 0, near);
                 drop(ends);
                 assert!(pool.take(0, address(1)).is_none());
             })
@@ -206,8 +249,8 @@ mod tests {
                 let pool = pool(PoolLimits::default());
                 let (near, ends) = duplex(64);
                 let (other, _stays) = duplex(64);
-                pool.put(0, address(1), near);
-                pool.put(1, address(2), other);
+                pool.put(0, address(1), 0, near);
+                pool.put(1, address(2), 0, other);
                 drop(ends);
                 tokio::time::sleep(SWEEP_INTERVAL + Duration::from_millis(1)).await;
                 assert_eq!((pool.idle(0), pool.idle(1)), (0, 1));
@@ -228,7 +271,7 @@ mod tests {
                 };
                 let pool = pool(limits);
                 let (near, _far) = duplex(64);
-                pool.put(0, address(1), near);
+                pool.put(0, address(1), 0, near);
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 assert!(pool.take(0, address(1)).is_none());
             })

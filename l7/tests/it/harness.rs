@@ -61,6 +61,8 @@ pub(crate) struct Network {
     pub(crate) failed: RefCell<Vec<usize>>,
     pub(crate) succeeded: RefCell<Vec<usize>>,
     pub(crate) chosen: Cell<usize>,
+    /// How often backends were out, each of them.
+    pub(crate) outages: Cell<u32>,
     pub(crate) released: Cell<usize>,
     /// Seed of the splits at every stream; zero for none.
     pub(crate) seed: Cell<u64>,
@@ -106,6 +108,10 @@ impl Balance for RoundRobin {
 
     fn succeeded(&self, backend: usize) {
         self.0.succeeded.borrow_mut().push(backend);
+    }
+
+    fn outages(&self, _: usize) -> u32 {
+        self.0.outages.get()
     }
 
     fn released(&self, _: usize) {

@@ -34,6 +34,64 @@ async fn requests_are_balanced_one_by_one_over_kept_connections() {
     .await;
 }
 
+/// A backend whose connections each answer one request, and then nothing more, nor end.
+fn falls_silent() -> Backend {
+    serves(|mut stream, _| async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        std::future::pending().await
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_from_before_a_backend_was_out_are_not_used_again() {
+    local(async {
+        let network = Network::new([falls_silent()]);
+        let service = network.service(plain());
+        let mut stream = client(&service);
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        expect(&mut stream, OK).await;
+        assert_eq!(service.idle_connections(0), 1);
+        // A check takes the backend out, and brings it back.
+        network.outages.set(1);
+        let asked = tokio::time::Instant::now();
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        expect(&mut stream, OK).await;
+        assert!(asked.elapsed() < std::time::Duration::from_secs(1), "not after 60 s with 504");
+        let stats = service.stats();
+        assert_eq!((stats.upstream_connects.get(), stats.upstream_reuses.get()), (2, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_backend_is_out_its_idle_connections_go() {
+    local(async {
+        let slow = serves(|mut stream, _| async move {
+            while read_request(&mut stream).await.is_some() {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        });
+        let network = Network::new([slow]);
+        let service = network.service(plain());
+        let mut first = client(&service);
+        first.write_all(GET.as_bytes()).await.unwrap();
+        expect(&mut first, OK).await;
+        assert_eq!(service.idle_connections(0), 1);
+        network.outages.set(1);
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        assert_eq!(service.idle_connections(0), 0, "without a request");
+        // One that is in use meanwhile is not kept, but serves its request.
+        first.write_all(GET.as_bytes()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        network.outages.set(2);
+        expect(&mut first, OK).await;
+        assert_eq!(service.idle_connections(0), 0);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn r14_pipelined_requests_are_answered_in_order() {
     local(async {
