@@ -5,10 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use balun::config::{Code, Severity};
 
@@ -49,6 +50,19 @@ fn cases() -> Vec<String> {
     cases.into_iter().collect()
 }
 
+/// What is said about each case, asked for once: tests run at the same time, and must not depend on golden
+/// files that one of them may be writing.
+fn outputs() -> &'static BTreeMap<String, Output> {
+    static OUTPUTS: LazyLock<BTreeMap<String, Output>> = LazyLock::new(|| {
+        let said = |case: String| {
+            let output = balun(&diagnostics(), &["check", &case]);
+            (case, output)
+        };
+        cases().into_iter().map(said).collect()
+    });
+    &OUTPUTS
+}
+
 /// Compares with a golden file, or writes it.
 fn same(golden: &Path, said: &str, wrong: &mut Vec<String>) {
     if std::env::var_os("BALUN_BLESS").is_some() {
@@ -65,12 +79,11 @@ fn same(golden: &Path, said: &str, wrong: &mut Vec<String>) {
 #[test]
 fn every_mistake_is_explained_as_agreed() {
     let mut wrong = Vec::new();
-    for case in cases() {
-        let output = balun(&diagnostics(), &["check", &case]);
+    for (case, output) in outputs() {
         let golden = diagnostics().join(case.replace(".toml", ".stderr"));
-        same(&golden, stderr(&output), &mut wrong);
-        assert_eq!(stdout(&output), "", "{case}: talk goes to the standard error stream");
-        let fails = stderr(&output).contains("error[");
+        same(&golden, stderr(output), &mut wrong);
+        assert_eq!(stdout(output), "", "{case}: talk goes to the standard error stream");
+        let fails = stderr(output).contains("error[");
         assert_eq!(output.status.code(), Some(if fails { 78 } else { 0 }), "{case}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -80,23 +93,20 @@ fn every_mistake_is_explained_as_agreed() {
 fn every_code_has_a_case_of_its_name() {
     for code in Code::ALL {
         let prefix = code.as_str().to_lowercase();
-        let mine: Vec<_> = cases().into_iter().filter(|case| case.starts_with(&prefix)).collect();
+        let is_mine = |case: &str| case.starts_with(&prefix);
+        let mine: Vec<_> = outputs().iter().filter(|(case, _)| is_mine(case)).collect();
         assert!(!mine.is_empty(), "{code} has no case");
-        for case in mine {
-            let golden = diagnostics().join(case.replace(".toml", ".stderr"));
-            let said = fs::read_to_string(golden).unwrap();
+        for (case, output) in mine {
             let shown = format!("{}[{code}]: ", code.severity().name());
-            assert!(said.contains(&shown), "{case} does not show {shown}");
+            assert!(stderr(output).contains(&shown), "{case} does not show {shown}");
         }
     }
 }
 
 #[test]
 fn every_diagnostic_has_one_help_and_names_its_page() {
-    for case in cases() {
-        let said =
-            fs::read_to_string(diagnostics().join(case.replace(".toml", ".stderr"))).unwrap();
-        for diagnostic in said.split("\n\n").filter(|part| part.contains("-->")) {
+    for (case, output) in outputs() {
+        for diagnostic in stderr(output).split("\n\n").filter(|part| part.contains("-->")) {
             assert_eq!(diagnostic.matches("\nhelp: ").count(), 1, "{case}:\n{diagnostic}");
             let code = diagnostic.split(['[', ']']).nth(1).unwrap();
             assert!(diagnostic.ends_with(&format!(" = balun explain {code}")), "{diagnostic}");
