@@ -1,6 +1,7 @@
 //! `balun explain`.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use nat::DropReason;
 
@@ -25,11 +26,29 @@ fn page(topic: &str) -> Option<String> {
     // A summary shows a reason without the prefix.
     let name = topic.strip_prefix("drop:").unwrap_or(topic);
     if let Some(reason) = DropReason::ALL.iter().find(|reason| reason.name() == name) {
-        return Some(format!("drop:{name}\n\n{}\n", reason.description()));
+        let about = about(*reason).unwrap_or_default();
+        return Some(format!("drop:{name}\n\n{}\n\n{about}\n", reason.description()));
     }
     // Accept the code as a message shows it: `error[E0304]`.
     let code = topic.trim_start_matches("error").trim_start_matches("warning");
     Code::find(code.trim_matches(['[', ']'])).map(|code| code.page().to_owned())
+}
+
+/// What a drop reason means for whoever meets it, what causes it, and what to change.
+fn about(reason: DropReason) -> Option<&'static str> {
+    drops().find(|(name, _)| *name == reason.name()).map(|(_, about)| about)
+}
+
+/// The sections of the file about drop reasons, by their names.
+fn drops() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut rest = include_str!("drops.txt");
+    iter::from_fn(move || {
+        let (_, from) = rest.split_once("\n\n[")?;
+        let (name, body) = from.split_once("]\n")?;
+        rest = body;
+        let end = body.find("\n\n[").unwrap_or(body.len());
+        Some((name, body.get(..end)?.trim_end()))
+    })
 }
 
 fn list() -> String {
@@ -68,6 +87,29 @@ mod tests {
             let page = page(reason.name());
             assert!(page.as_ref().is_some_and(|page| page.contains(reason.description())));
             assert_eq!(page, super::page(&format!("drop:{reason}")));
+        }
+    }
+
+    #[test]
+    fn every_drop_reason_has_its_page_and_every_page_its_reason() {
+        let reasons: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        let pages: Vec<_> = drops().map(|(name, _)| name).collect();
+        assert_eq!(pages, reasons, "in the same order");
+        for (name, about) in drops() {
+            assert!((3..=6).contains(&about.lines().count()), "{name}: {about}");
+            assert!(about.lines().all(|line| (1..=104).contains(&line.len())), "{name}: {about}");
+            assert!(about.ends_with('.'), "{name}: {about}");
+        }
+    }
+
+    #[test]
+    fn pages_of_drop_reasons_name_keys_that_exist() {
+        let reference = include_str!("../../../examples/reference.toml");
+        for (name, about) in drops() {
+            for word in about.split('`').skip(1).step_by(2) {
+                let key = word.split(" = ").next().unwrap_or(word).trim_matches(['[', ']', '"']);
+                assert!(reference.contains(key), "{name}: no key `{key}`");
+            }
         }
     }
 
