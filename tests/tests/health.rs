@@ -369,7 +369,7 @@ fn a_call_makes_a_bounded_number_of_probes() {
     config.pools[0] = pool("many", &addresses);
     config.pools[0].health = Some(HealthConfig::new(Probe::Tcp));
     let mut engine = Engine::new(config).unwrap();
-    let start = netstack::Instant::from_secs(1);
+    let start = Instant::from_secs(1);
     engine.handle_timeout(start);
     let later = start + FIRST;
     let before = engine.stats().probes_sent;
@@ -459,16 +459,15 @@ fn a_pool_says_when_it_believes_in_health_no_more() {
 
 #[test]
 fn checks_without_end_or_threshold_are_refused() {
-    let zeros: [(&str, fn(&mut HealthConfig)); 4] = [
-        ("every", |health| health.every = Duration::ZERO),
-        ("timeout", |health| health.timeout = Duration::ZERO),
-        ("fall", |health| health.fall = 0),
-        ("rise", |health| health.rise = 0),
-    ];
-    for (what, set) in zeros {
+    for what in ["every", "timeout", "fall", "rise"] {
         let mut config = config();
         let mut health = HealthConfig::new(Probe::Tcp);
-        set(&mut health);
+        match what {
+            "every" => health.every = Duration::ZERO,
+            "timeout" => health.timeout = Duration::ZERO,
+            "fall" => health.fall = 0,
+            _ => health.rise = 0,
+        }
         config.pools[0].health = Some(health);
         let name = config.pools[0].name.clone();
         let refused = Engine::new(config).err();

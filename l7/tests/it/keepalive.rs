@@ -39,7 +39,7 @@ fn falls_silent() -> Backend {
     serves(|mut stream, _| async move {
         read_request(&mut stream).await;
         stream.write_all(OK.as_bytes()).await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
 }
 

@@ -150,7 +150,8 @@ async fn a_handshake_that_stalls_ends() {
         let pairs = [pair("a.lab")];
         let service = Network::new([]).service(Config::default());
         let (mut near, far) = duplex(PIPE);
-        let task = serve_tls(far, peer(), local_address(), config(&pairs), Rc::clone(&service));
+        let service_of = Rc::clone(&service);
+        let task = Box::pin(serve_tls(far, peer(), local_address(), config(&pairs), service_of));
         let began = tokio::time::Instant::now();
         task.await;
         assert_eq!(began.elapsed(), service.config().timeouts.handshake);

@@ -35,6 +35,7 @@ mod ours;
 mod pickup;
 mod policy;
 mod reopen;
+mod room;
 mod source;
 mod track;
 mod tunnel;
@@ -44,7 +45,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use netstack::wire::{Address, Family, Headers, Protocol, Transport, Tuple};
+use netstack::wire::{Address, Family, Headers, Transport, Tuple};
 use netstack::{Instant, LegId, Packet};
 
 use crate::account::{Account, Note};
@@ -60,7 +61,7 @@ use crate::rewrite;
 use crate::rng::{Rng, derive};
 use crate::route::Routes;
 use crate::service::Services;
-use crate::snat::{Left, SnatPool};
+use crate::snat::SnatPool;
 use crate::stats::Stats;
 use crate::unsolicited::Unsolicited;
 use crate::verdict::DivertTo;
@@ -274,7 +275,7 @@ impl Engine {
         &self.fragments
     }
 
-    /// The pools, in the order of their [`PoolId`](crate::PoolId)s.
+    /// The pools, in the order of their [`PoolId`]s.
     pub fn pools(&self) -> &[Pool] {
         &self.pools
     }
@@ -453,47 +454,6 @@ impl Engine {
             }
             _ => Verdict::Drop(DropReason::NoRoute),
         }
-    }
-
-    /// Drops a flow and gives back what it held.
-    fn forget(&mut self, now: Instant, id: FlowId) {
-        let waited = |flow: &Flow| flow.state.is_closing() && flow.expires <= now;
-        let clean = self.flows.get(id).is_some_and(waited);
-        self.forget_as(now, id, if clean { Left::Clean } else { Left::Uncertain });
-    }
-
-    fn forget_as(&mut self, now: Instant, id: FlowId, left: Left) {
-        let Some(flow) = self.flows.remove(id) else { return };
-        self.pending_syns.remove(&id);
-        self.reopenings.forget(id);
-        self.policy.flow_closed(flow.assignment.service, flow.client.address);
-        self.unmap_closing(now, &flow, left, flow.state.is_closing().then_some(id));
-        if flow.kind != Kind::Upstream && !flow.state.is_closing() {
-            self.clients.closed(flow.client.address);
-        }
-        if let Some((pool, backend)) = flow.assignment.backend
-            && !flow.state.is_closing()
-        {
-            self.pools[usize::from(pool.0)].flow_closed(backend);
-        }
-    }
-
-    /// Makes room for one more flow at the limits; false if there is none to be made.
-    fn make_room(&mut self, now: Instant, protocol: Protocol) -> bool {
-        if protocol == Protocol::Tcp && self.flows.len_of(Class::HalfOpen) >= self.limits.half_open
-        {
-            self.evict(now, Class::HalfOpen);
-        }
-        self.flows.len() < self.limits.flows
-            || Class::ALL.iter().any(|&class| self.evict(now, class))
-    }
-
-    fn evict(&mut self, now: Instant, class: Class) -> bool {
-        let Some(id) = self.flows.oldest(class) else { return false };
-        self.stats.flows_evicted += 1;
-        self.note(Note::Evicted(id));
-        self.forget(now, id);
-        true
     }
 
     /// Where a client is answered: by the leg that its packet came by, if it may have come by that. Its

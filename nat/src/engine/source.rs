@@ -101,13 +101,14 @@ impl Engine {
                 Err(Shortage::Closing(_) | Shortage::Exhausted) => return Err(DropReason::NoPort),
             }
         };
-        self.stats.snat_reused_early += u64::from(grant.is_early || reclaimed > 0);
+        let early = grant.is_early || reclaimed > 0;
+        self.stats.snat_reused_early += u64::from(early);
         self.stats.snat_unpaired += u64::from(!grant.is_paired);
         if is_client && grant.counts {
             self.clients.took_port(client, grant.is_paired.then_some(grant.address));
         }
         let source = TransportAddr::new(grant.address, grant.port);
-        self.note(Note::Mapped { source, early: grant.is_early, paired: grant.is_paired });
+        self.note(Note::Mapped { source, early, paired: grant.is_paired });
         if flow.protocol == Protocol::Tcp && !self.unsolicited.is_empty() {
             self.answered(backend, source);
         }
