@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How many flows, and how many of them half-open. Configured by `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Tracked flows. At the limit a new flow takes the place of, in this order: the oldest half-open
-    /// TCP flow, the oldest closing one, the oldest flow whose backend was never seen to answer (UDP,
+    /// Tracked flows. At the limit a new flow takes the place of, in this order: the oldest closing
+    /// TCP flow, the oldest half-open one, the oldest flow whose backend was never seen to answer (UDP,
     /// ICMP, and what is carried in tunnels). If all are established it is refused ([`DropReason::FlowTableFull`](crate::DropReason)).
     pub flows: usize,
     /// TCP flows whose handshake is not complete, at least one. At the limit a new one takes the oldest

@@ -515,6 +515,30 @@ fn at_the_limit_the_half_open_give_way_and_the_established_never() {
     assert!(seen.line.contains("unreachable code=prohibited"), "{}", seen.line);
 }
 
+/// Connections that are over would otherwise fill the table with their last minutes, and every new
+/// handshake cut off another.
+#[test]
+fn at_the_limit_what_is_over_gives_way_before_what_begins() {
+    let mut config = config();
+    config.limits.flows = 3;
+    let mut bed = Bed::new(config);
+    for n in [1, 2] {
+        bed.send(0, &format!("tcp 10.1.0.5:{n} > 10.99.0.1:81 S seq=1"));
+        let backend = if n % 2 == 1 { "10.2.0.11" } else { "10.2.0.12" };
+        bed.send(1, &format!("tcp {backend}:8080 > 10.1.0.5:{n} S. seq=1 ack=2"));
+        bed.send(0, &format!("tcp 10.1.0.5:{n} > 10.99.0.1:81 R seq=2"));
+    }
+    bed.send(0, "tcp 10.1.0.5:3 > 10.99.0.1:81 S seq=1");
+    for n in [4, 5] {
+        bed.send(0, &format!("tcp 10.1.0.5:{n} > 10.99.0.1:81 S seq=1"));
+    }
+    assert_eq!(bed.engine.stats().flows_evicted, 2);
+    let answer = bed.send(1, "tcp 10.2.0.11:8080 > 10.1.0.5:3 S. seq=1 ack=2");
+    assert_eq!(answer.ends(), ("10.99.0.1:81", "10.1.0.5:3"), "the handshake goes on");
+    let end = bed.send(0, "tcp 10.1.0.5:3 > 10.99.0.1:81 . seq=2 ack=2");
+    assert_eq!(end.verdict, Verdict::Forward);
+}
+
 #[test]
 fn the_half_open_have_a_limit_of_their_own() {
     let mut config = config();
