@@ -17,19 +17,33 @@ use netstack::{Instant, Packet};
 use crate::lab::client::Dial;
 use crate::lab::web;
 
-/// A host with one address.
+/// What a host's kernel does with packets that are not TCP: takes one, and says whether it was turned
+/// into an answer.
+pub type Plain = Box<dyn FnMut(&mut Packet) -> bool>;
+
+/// A host with an address of each family, or of one.
 pub struct Host {
-    address: Address,
+    addresses: Vec<Address>,
     proxy: Proxy,
     /// Who takes connections, on every port.
     acceptor: Option<Acceptor>,
+    plain: Option<Plain>,
     seed: u64,
-    down: bool,
+    mtu: u16,
+    life: Life,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Up,
+    /// Its server is gone; its kernel is not.
+    Killed,
+    Off,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Host").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
@@ -54,8 +68,32 @@ impl Host {
     }
 
     fn new(address: IpAddr, acceptor: Option<Acceptor>, seed: u64) -> Self {
-        let proxy = proxy(acceptor.clone(), seed);
-        Self { address: address.into(), proxy, acceptor, seed, down: false }
+        let mtu = EndpointConfig::new([0; 2]).mtu;
+        let proxy = proxy(acceptor.clone(), seed, mtu);
+        let addresses = vec![address.into()];
+        Self { addresses, proxy, acceptor, plain: None, seed, mtu, life: Life::Up }
+    }
+
+    /// Gives it a further address.
+    #[must_use]
+    pub fn with_address(mut self, address: IpAddr) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// Gives what is not TCP to `plain`, as long as the host lives.
+    #[must_use]
+    pub fn with_plain(mut self, plain: Plain) -> Self {
+        self.plain = Some(plain);
+        self
+    }
+
+    /// Sets the longest packet that its TCP sends and asks for. To be called first.
+    #[must_use]
+    pub fn with_mtu(mut self, mtu: u16) -> Self {
+        self.mtu = mtu;
+        self.restart();
+        self
     }
 
     /// Runs `future` on this host.
@@ -65,30 +103,47 @@ impl Host {
 
     /// A way to connect from this host.
     pub fn dial(&self) -> SimDial {
-        SimDial { stack: self.proxy.stack().clone(), address: self.address.into() }
+        SimDial {
+            stack: self.proxy.stack().clone(),
+            addresses: self.addresses.iter().map(|&address| address.into()).collect(),
+        }
     }
 
     /// Ends its server and all connections, as a crash of the process would: from now on every
     /// segment is answered by a RST.
     pub fn kill(&mut self) {
-        self.down = true;
-        self.seed = self.seed.wrapping_add(1);
-        self.proxy = proxy(self.acceptor.clone(), self.seed);
+        self.life = Life::Killed;
+        self.restart();
     }
 
-    /// Starts its server again.
+    /// Ends all that it does without a word, as a crash of the machine would: from now on nothing is
+    /// answered.
+    pub fn power_off(&mut self) {
+        self.life = Life::Off;
+        self.restart();
+    }
+
+    /// Starts it again, or its server, with no connection.
     pub const fn revive(&mut self) {
-        self.down = false;
+        self.life = Life::Up;
+    }
+
+    fn restart(&mut self) {
+        self.seed = self.seed.wrapping_add(1);
+        self.proxy = proxy(self.acceptor.clone(), self.seed, self.mtu);
     }
 
     /// Takes a packet; true if it was turned into an answer that is to be sent.
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &mut Packet) -> bool {
         let Ok(headers) = Headers::parse(packet) else { return false };
-        if headers.dst != self.address {
+        if !self.addresses.contains(&headers.dst) || self.life == Life::Off {
             return false;
         }
-        if self.down {
-            let answer = matches!(headers.transport, Transport::Tcp { flags, .. } if !flags.contains(TcpFlags::RST));
+        let Transport::Tcp { flags, .. } = headers.transport else {
+            return self.plain.as_mut().is_some_and(|plain| plain(packet));
+        };
+        if self.life == Life::Killed {
+            let answer = !flags.contains(TcpFlags::RST);
             if answer {
                 nat::icmp::reset(packet, &headers);
             }
@@ -115,8 +170,9 @@ impl Host {
     }
 }
 
-fn proxy(acceptor: Option<Acceptor>, seed: u64) -> Proxy {
-    let stack = Stack::new(Endpoint::new(EndpointConfig::new([seed, !seed])));
+fn proxy(acceptor: Option<Acceptor>, seed: u64, mtu: u16) -> Proxy {
+    let config = EndpointConfig { mtu, ..EndpointConfig::new([seed, !seed]) };
+    let stack = Stack::new(Endpoint::new(config));
     Proxy::new(stack, vec![acceptor])
 }
 
@@ -124,13 +180,15 @@ fn proxy(acceptor: Option<Acceptor>, seed: u64) -> Proxy {
 #[derive(Clone, Debug)]
 pub struct SimDial {
     stack: Stack,
-    address: IpAddr,
+    addresses: Vec<IpAddr>,
 }
 
 impl Dial for SimDial {
     type Stream = TcpStream;
 
     async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        self.stack.connect(SocketAddr::new(self.address, 0), to).await
+        let from = self.addresses.iter().find(|from| from.is_ipv4() == to.is_ipv4());
+        let from = *from.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        self.stack.connect(SocketAddr::new(from, 0), to).await
     }
 }

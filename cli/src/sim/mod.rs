@@ -10,11 +10,16 @@
 //! Time is that of a paused tokio runtime ([`run`]), so tasks may sleep and set timeouts as they like:
 //! the clock jumps to the next packet, timer or deadline as soon as nothing else can happen. The same
 //! seed gives the same run.
+//!
+//! **Faults** are the caller's to make, between two calls of [`Network::run_until`]: a direction of a
+//! link is cut, a leg goes down, the balancer stands still, a host dies.
 
+mod fault;
 mod host;
 mod link;
 
-pub use host::{Host, SimDial};
+pub use fault::QUEUE;
+pub use host::{Host, Plain, SimDial};
 pub use link::{Impairment, Link};
 
 use std::cmp::Reverse;
@@ -25,10 +30,12 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nat::{Balancer, Verdict};
+use nat::{Balancer, Engine, Verdict};
 use netstack::{Instant, LegId, Packet};
 
 use crate::runtime::{Application, Clock};
+
+use fault::Faults;
 
 /// Runs `work` to its end on a paused clock.
 ///
@@ -43,6 +50,25 @@ pub fn run<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
 /// Sees each packet that arrives: when, at whom, and the packet with the leg that it came over.
 pub type Observer = Box<dyn FnMut(Instant, Place, &Packet)>;
 
+/// Sees what the balancer does, step by step, to judge it.
+pub trait Watcher {
+    /// A packet `came` in and got this verdict, which made it `after`.
+    fn decided(
+        &mut self,
+        now: Instant,
+        engine: &Engine,
+        came: &Packet,
+        verdict: Verdict,
+        after: &Packet,
+    );
+
+    /// The balancer sends a packet that is not the verdict on one which came.
+    fn sent(&mut self, now: Instant, engine: &Engine, packet: &Packet);
+
+    /// Everyone has run.
+    fn stepped(&mut self, now: Instant, engine: &Engine);
+}
+
 /// Hosts, links, and the balancer between them.
 pub struct Network<A> {
     /// The balancer.
@@ -53,10 +79,13 @@ pub struct Network<A> {
     in_flight: BinaryHeap<Reverse<Arrival>>,
     sequence: u64,
     scratch: Packet,
+    faults: Faults,
     /// Checks the engine's invariants after each step: slow, and what tests want.
     pub check_invariants: bool,
     /// Told of each packet before it is delivered.
     pub observer: Option<Observer>,
+    /// Told of all that the balancer does.
+    pub watcher: Option<Box<dyn Watcher>>,
 }
 
 impl<A> fmt::Debug for Network<A> {
@@ -109,6 +138,7 @@ impl<A: Application> Network<A> {
     pub fn new(balancer: Balancer<A>, hosts: Vec<Host>, links: Vec<Link>) -> Self {
         Self {
             balancer,
+            faults: Faults::new(links.len()),
             hosts,
             links,
             clock: Clock::start(),
@@ -117,12 +147,46 @@ impl<A: Application> Network<A> {
             scratch: Packet::max_sized(),
             check_invariants: false,
             observer: None,
+            watcher: None,
         }
     }
 
     /// A host, to kill or to bring back.
     pub fn host_mut(&mut self, leg: usize) -> Option<&mut Host> {
         self.hosts.get_mut(leg)
+    }
+
+    /// Sends a packet of the host at `packet.leg`, which it will not send again.
+    pub fn send_from_host(&mut self, packet: &Packet) {
+        self.send(self.now(), Place::Balancer, packet);
+    }
+
+    /// Puts another link in the place of the one behind a leg. What is under way arrives.
+    pub fn set_link(&mut self, leg: usize, link: Link) {
+        if let Some(old) = self.links.get_mut(leg) {
+            *old = link;
+        }
+    }
+
+    /// Cuts the way to the balancer or to the host of a leg, or mends it. What is under way arrives.
+    pub fn set_cut(&mut self, leg: usize, to: Place, cut: bool) {
+        self.faults.cut(leg, to, cut);
+    }
+
+    /// Takes a leg down, or up again: nothing goes in or out by it, and what is under way is lost.
+    pub fn set_leg_down(&mut self, leg: usize, down: bool) {
+        self.faults.set_down(leg, down);
+    }
+
+    /// Lets the balancer stand still for a while, as a stopped process does. Everyone else lives on;
+    /// what arrives waits, up to [`QUEUE`] packets.
+    pub fn stall(&mut self, time: Duration) {
+        self.faults.stall(self.now() + time);
+    }
+
+    /// Lets time pass in which nobody lives, as on a suspended machine: all timers are late.
+    pub async fn leap(&mut self, time: Duration) {
+        tokio::time::advance(time).await;
     }
 
     /// The time now.
@@ -171,10 +235,9 @@ impl<A: Application> Network<A> {
             let Some(Reverse(arrival)) = self.in_flight.pop() else { break };
             self.deliver(now, arrival);
         }
-        self.balancer.poll(now);
         let mut packet = std::mem::replace(&mut self.scratch, Packet::with_capacity(0));
-        while self.balancer.poll_transmit(now, &mut packet) {
-            self.send(now, Place::Host, &packet);
+        if self.faults.stalled(now).is_none() {
+            self.run_balancer(now, &mut packet);
         }
         for index in 0..self.hosts.len() {
             while self.hosts[index].poll_transmit(now, &mut packet) {
@@ -186,10 +249,29 @@ impl<A: Application> Network<A> {
         if self.check_invariants {
             self.balancer.engine.assert_consistent();
         }
+        if let Some(watcher) = &mut self.watcher {
+            watcher.stepped(now, &self.balancer.engine);
+        }
+    }
+
+    fn run_balancer(&mut self, now: Instant, packet: &mut Packet) {
+        while let Some(mut waiting) = self.faults.next_waiting() {
+            self.handle_packet(now, &mut waiting);
+        }
+        self.balancer.poll(now);
+        while self.balancer.poll_transmit(now, packet) {
+            if let Some(watcher) = &mut self.watcher {
+                watcher.sent(now, &self.balancer.engine, packet);
+            }
+            self.send(now, Place::Host, packet);
+        }
     }
 
     fn deliver(&mut self, now: Instant, arrival: Arrival) {
         let Arrival { to, mut packet, .. } = arrival;
+        if self.faults.loses_arriving(packet.leg.0.into()) {
+            return;
+        }
         if let Some(observer) = &mut self.observer {
             observer(now, to, &packet);
         }
@@ -202,16 +284,29 @@ impl<A: Application> Network<A> {
                     self.send(now, Place::Balancer, &packet);
                 }
             }
-            Place::Balancer => match self.balancer.handle_packet(now, &mut packet) {
-                Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
-                    self.send(now, Place::Host, &packet);
-                }
-                Verdict::Divert(_) | Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
-            },
+            Place::Balancer if self.faults.stalled(now).is_some() => self.faults.wait(packet),
+            Place::Balancer => self.handle_packet(now, &mut packet),
+        }
+    }
+
+    fn handle_packet(&mut self, now: Instant, packet: &mut Packet) {
+        let came = self.watcher.is_some().then(|| packet.clone());
+        let verdict = self.balancer.handle_packet(now, packet);
+        if let (Some(watcher), Some(came)) = (&mut self.watcher, &came) {
+            watcher.decided(now, &self.balancer.engine, came, verdict, packet);
+        }
+        match verdict {
+            Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
+                self.send(now, Place::Host, packet);
+            }
+            Verdict::Divert(_) | Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
         }
     }
 
     fn send(&mut self, now: Instant, to: Place, packet: &Packet) {
+        if self.faults.loses_departing(packet.leg.0.into(), to) {
+            return;
+        }
         let Some(link) = self.links.get_mut(usize::from(packet.leg.0)) else { return };
         let (in_flight, sequence) = (&mut self.in_flight, &mut self.sequence);
         link.carry(now, packet, |at, packet| {
@@ -223,11 +318,16 @@ impl<A: Application> Network<A> {
     fn next_event(&self) -> Option<Instant> {
         let arrival = self.in_flight.peek().map(|Reverse(arrival)| arrival.at);
         let hosts = self.hosts.iter().filter_map(Host::poll_timeout);
-        hosts.chain(arrival).chain(self.balancer.poll_timeout()).min()
+        let balancer = match self.faults.stalled_until() {
+            None => self.balancer.poll_timeout(),
+            stalled => stalled,
+        };
+        hosts.chain(arrival).chain(balancer).min()
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut woken = self.balancer.divert.poll_wake(cx).is_ready();
+        let stalled = self.faults.stalled_until().is_some();
+        let mut woken = !stalled && self.balancer.divert.poll_wake(cx).is_ready();
         for host in &self.hosts {
             woken |= host.poll_wake(cx);
         }
