@@ -205,7 +205,9 @@ async fn read_body<R: AsyncBufRead + Unpin>(
         Body::Length(len) => read_exactly(stream, len, pattern).await?,
         Body::Chunked => loop {
             let mut line = String::new();
-            stream.read_line(&mut line).await?;
+            if stream.read_line(&mut line).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let len = u64::from_str_radix(line.trim_end(), 16).map_err(|_| wrong(line))?;
             read_exactly(stream, len, pattern).await?;
             let mut end = [0; 2];
