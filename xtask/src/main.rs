@@ -1,11 +1,13 @@
 //! The project's own chores, which a user of balun never needs.
 
 mod compare;
+mod soak;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
+cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
 cargo xtask help                this text
 
 compare builds balun, makes namespaces of its own, and runs each rival in them in turn: the same
@@ -19,13 +21,22 @@ on /run) and says which Debian packages are missing. Tables go to stdout, progre
                  nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own)
   --balun PATH   measure this binary instead of building one
 
-exit codes: 0 measured, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
+soak builds the simulator for release and runs one network for each seed (docs/simulator.md). It stops
+at the first that fails and prints it, with a smaller one that fails in the same place.
+
+  --seeds N      how many, 1 to 1000000000 [10000]
+  --from M       the first [1]
+  --jobs J       how many at a time, 1 to 256 [as many as there are processors]
+  --minutes T    begin no more after so long, 1 to 10080 [1440]
+
+exit codes: 0 measured, or no seed failed, 1 a seed failed, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
 ";
 
 /// What the process ends with, as for `balun` itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Done = 0,
+    Failed = 1,
     WrongCommandLine = 2,
     CouldNot = 3,
     NotAllowed = 77,
@@ -48,6 +59,7 @@ fn main() -> ExitCode {
         }
         Some(_) if arguments.iter().any(asks_for_help) => compare::print(HELP),
         Some((command, rest)) if command == "compare" => compare::main(rest),
+        Some((command, rest)) if command == "soak" => soak::main(rest),
         Some((command, _)) => {
             eprintln!("error: no such command: `{command}`; see `cargo xtask help`");
             Exit::WrongCommandLine
