@@ -174,13 +174,14 @@ fn tcp_options(f: &mut Formatter<'_>, mut rest: &[u8]) -> fmt::Result {
             [2, 4, a, b] => write!(f, " mss={}", u16::from_be_bytes([a, b]))?,
             [3, 3, shift] => write!(f, " ws={shift}")?,
             [4, 2] => f.write_str(" sackok")?,
-            [5, 10 | 18 | 26 | 34, ref blocks @ ..] => {
+            // An option longer than what is left of the header is none.
+            [5, len @ (10 | 18 | 26 | 34), ref blocks @ ..] if option.len() == len.into() => {
                 for (i, block) in blocks.chunks(8).enumerate() {
                     f.write_str(if i == 0 { " sack=" } else { "," })?;
                     write!(f, "{}-{}", be32(&block[..4]), be32(&block[4..]))?;
                 }
             }
-            [8, 10, ref times @ ..] => {
+            [8, 10, ref times @ ..] if times.len() == 8 => {
                 write!(f, " ts={}/{}", be32(&times[..4]), be32(&times[4..]))?;
             }
             _ => {
