@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::demo::MAX_BACKENDS;
+use crate::testing::report::Format;
 
 /// The configuration file that commands read if none is named.
 pub const DEFAULT_CONFIG: &str = "balun.toml";
@@ -53,6 +54,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check configuration files and explain what is wrong with them
     Check(CheckArgs),
+    /// Run the tests of a configuration, without a device
+    Test(TestArgs),
     /// Show the balancer at work, with clients and backends of its own
     Demo(DemoArgs),
     /// Say what this machine allows, and how to cure what it does not
@@ -110,6 +113,40 @@ pub enum CheckFormat {
     Json,
     /// Annotations for GitHub Actions, on the standard output
     Github,
+}
+
+/// Arguments of `balun test`.
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    /// Configuration files with tests, .pkt files, or folders of .pkt files
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The configuration that .pkt files are about, whatever they say; without a PATH, the one whose
+    /// tests are run [default: balun.toml]
+    #[arg(short, long, value_name = "FILE", env = "BALUN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Run only tests whose name holds this text, in any case
+    #[arg(long, value_name = "TEXT", env = "BALUN_FILTER")]
+    pub filter: Option<String>,
+    /// Fix every random choice; decimal, or hexadecimal after 0x
+    #[arg(long, value_name = "N", env = "BALUN_SEED", value_parser = parse_seed)]
+    pub seed: Option<u64>,
+    /// Run each test with so many seeds, up to its first failure
+    #[arg(long, value_name = "N", default_value_t = 1, env = "BALUN_RUNS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: u32,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t, env = "BALUN_FORMAT")]
+    pub format: Format,
+}
+
+/// A seed in decimal or hexadecimal.
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| error.to_string())
 }
 
 /// Arguments of `balun demo`.

@@ -9,6 +9,8 @@
 //! | [`run`], [`demo`], [`doctor`] | what the commands of these names do |
 //! | [`lab`] | web servers and clients |
 //! | [`sim`] | hosts and links in memory, on a virtual clock |
+//! | [`testing`] | tests of a configuration: a balancer on a bench |
+//! | [`ladder`] | packets between lifelines, as a picture |
 
 #![forbid(unsafe_code)]
 
@@ -21,9 +23,12 @@ pub mod doctor;
 pub mod exit;
 pub mod kernel;
 pub mod lab;
+pub mod ladder;
 pub mod plan;
 pub mod run;
 pub mod runtime;
 pub mod seed;
 pub mod sim;
 mod summary;
+pub mod testing;
+mod xml;

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod run;
+mod test;
 mod version;
 
 use clap::Parser as _;
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
     match &arguments.command {
         Command::Run(args) => run::run(args, &console),
         Command::Check(args) => check::run(args, &console),
+        Command::Test(args) => test::run(args, &console),
         Command::Demo(args) => demo::run(args, &console),
         Command::Doctor(args) => doctor::run(args, &console),
         Command::Explain(args) => explain::run(args, &console),

@@ -5,6 +5,7 @@
 //! | [`model`] | what a file means, each value with its place in the text |
 //! | `parse` | text to model: syntax, keys, types, the form of values |
 //! | `check` | what no single value can tell: references, conflicts, files |
+//! | [`load_script`] | tests in a file of their own |
 //! | `not_yet` | keys of the format that this version refuses |
 //! | [`codes`] | one code an error, with a page that explains it |
 //! | [`diagnostic`], [`render`] | one error, and how it is shown |
@@ -20,6 +21,7 @@ mod not_yet;
 mod parse;
 mod reader;
 pub mod render;
+mod script;
 mod suggest;
 mod value;
 
@@ -27,11 +29,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub(crate) use check::target;
 pub use check::{Environment, check};
 pub use codes::{Code, Severity};
 pub use diagnostic::{Diagnostic, Label};
 pub use model::Config;
 pub use parse::parse;
+pub use script::{LoadedScript, load_script};
+pub(crate) use suggest::nearest;
 
 /// The longest configuration file that is read, in bytes.
 pub const MAX_FILE_LEN: u64 = 16 << 20;
@@ -63,12 +68,7 @@ impl Loaded {
 /// # Errors
 /// The file cannot be read, or is longer than [`MAX_FILE_LEN`]. What is wrong *in* it is a diagnostic.
 pub fn load(path: &Path, look_outside: bool) -> io::Result<Loaded> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_LEN {
-        let reason = format!("longer than {MAX_FILE_LEN} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-    }
+    let bytes = read(path, MAX_FILE_LEN)?;
     let file = path.display().to_string();
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -79,6 +79,17 @@ pub fn load(path: &Path, look_outside: bool) -> io::Result<Loaded> {
         if look_outside { Environment::Check { folder } } else { Environment::Ignore };
     let (config, diagnostics) = examine(&text, environment);
     Ok(Loaded { file, text, config, diagnostics })
+}
+
+/// A file of at most so many bytes.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let reason = format!("longer than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
 }
 
 /// Parses and checks a text. The configuration is given only if there is no error.

@@ -129,6 +129,11 @@ impl<'d> Table<'d> {
         quoted(&self.path.shown)
     }
 
+    /// True if the key is there and has not been taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(k, _)| k.get_ref() == key)
+    }
+
     /// The key's value, if the key is there.
     pub(super) fn take(&mut self, reader: &mut Reader, key: &'static str) -> Option<Item<'d>> {
         self.known.push(key);

@@ -1,7 +1,7 @@
 //! "Did you mean": the known name that a typing error most likely came from.
 
 /// The candidate nearest to `typed`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     typed: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

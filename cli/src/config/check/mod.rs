@@ -8,9 +8,13 @@ mod leg;
 mod name;
 mod nat;
 mod pickup;
+mod test;
 mod tunnel;
 
 use std::path::Path;
+
+pub(super) use test::check as check_tests;
+pub(crate) use test::target;
 
 use super::codes::Code;
 use super::diagnostic::Diagnostic;
@@ -39,6 +43,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     tunnel::check(config, &mut found);
     health::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
+    test::check(config, &config.tests, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);
     }

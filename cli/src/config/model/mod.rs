@@ -8,6 +8,7 @@ mod leg;
 mod policy;
 mod pool;
 mod service;
+mod test;
 
 use std::net::IpAddr;
 use std::ops::{Deref, Range};
@@ -19,6 +20,11 @@ pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Sche
 pub use service::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
     RouteAction, Service, SniRoute, Tls, Tunnel, Upstream,
+};
+
+pub use test::{
+    Act, BackendStep, COUNTERS, Counter, Kill, LinkFaults, NamedCounter, Simulation, Step, Test,
+    VerdictName, Wait,
 };
 
 /// Bytes of the configuration's text.
@@ -42,6 +48,11 @@ impl<T> Spanned<T> {
     /// A value that was not written.
     pub const fn default_of(value: T) -> Self {
         Self { value, span: 0..0 }
+    }
+
+    /// Another value of the same place.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned { value: change(self.value), span: self.span }
     }
 
     /// False for a default.
@@ -87,6 +98,8 @@ pub struct Config {
     pub rate_limits: Vec<RateLimit>,
     /// `[control]`.
     pub control: Option<Control>,
+    /// `[[test]]`.
+    pub tests: Vec<Test>,
     /// False if the parser left something out because it was wrong, so that what is missing may well
     /// have been written.
     pub complete: bool,

@@ -2,9 +2,11 @@
 
 mod access;
 mod leg;
+pub(super) mod pkt;
 mod policy;
 mod pool;
 mod service;
+mod test;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -78,6 +80,8 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let auths = named(r, &mut root, "auth", policy::auth);
     let rate_limits = named(r, &mut root, "limit", policy::rate_limit);
     let control = root.take(r, "control").and_then(|item| control(r, &item));
+    let tests = root.take(r, "test");
+    let tests = tests.map(|item| item.list(r, |r, item| test::test(r, &item))).unwrap_or_default();
     root.finish(r);
     Config {
         seed: seed.map(|seed| seed.value),
@@ -93,6 +97,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
         auths,
         rate_limits,
         control,
+        tests,
         complete: true,
     }
 }
