@@ -134,6 +134,11 @@ impl<'d> Table<'d> {
         self.entries.iter().any(|(k, _)| k.get_ref() == key)
     }
 
+    /// True if a key is there that has not been taken.
+    pub(super) const fn is_left(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
     /// The key's value, if the key is there.
     pub(super) fn take(&mut self, reader: &mut Reader, key: &'static str) -> Option<Item<'d>> {
         self.known.push(key);

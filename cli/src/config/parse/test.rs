@@ -76,6 +76,7 @@ fn step(r: &mut Reader, item: &Item<'_>) -> Option<Step> {
     let mut table = item.table(r)?;
     let within = (table.path(), table.span.clone());
     let span = item.span.clone();
+    let waits = table.has("after") || table.has("at");
     let wait = wait(r, &mut table);
     let mut acts = Vec::new();
     for key in KEYS {
@@ -87,8 +88,10 @@ fn step(r: &mut Reader, item: &Item<'_>) -> Option<Step> {
         let act = act(r, key, &item, &mut table);
         acts.push((item, act));
     }
+    // Of a misspelt act it is enough to say that it is not known.
+    let misspelt = table.is_left();
     table.finish(r);
-    if acts.is_empty() && wait.is_some() {
+    if acts.is_empty() && (waits || misspelt) {
         return Some(Step { span, wait, act: Act::Pass });
     }
     let act = exactly_one(r, within, acts, &KEYS)?;
