@@ -522,7 +522,7 @@ impl Bench {
             // Tokio's timers keep to whole milliseconds; between two of them the clock is moved by hand.
             let next = Instant::from_millis(now.as_micros() / 1_000 + 1);
             let whole = Instant::from_millis(to.as_micros() / 1_000);
-            let between = now.as_micros() % 1_000 != 0;
+            let between = !now.as_micros().is_multiple_of(1_000);
             if between || whole <= now {
                 tokio::time::advance(to.min(next) - now).await;
                 return;

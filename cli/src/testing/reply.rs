@@ -1,5 +1,7 @@
 //! Answers, made from the packet that is answered.
 
+use std::fmt::Write as _;
+
 use netstack::Packet;
 use netstack::wire::text::{self, Body, Description, IcmpSpec, Line, PacketSpec, Payload};
 use netstack::wire::{Address, TcpFlags};
@@ -42,10 +44,10 @@ fn line(spec: &PacketSpec, words: &str, packet: &Packet) -> Result<String, Strin
                 + u32::from(tcp.flags.contains(TcpFlags::SYN))
                 + u32::from(tcp.flags.contains(TcpFlags::FIN));
             if !has(words, "seq") && tcp.flags.contains(TcpFlags::ACK) {
-                line.push_str(&format!(" seq={}", tcp.ack));
+                let _ = write!(line, " seq={}", tcp.ack);
             }
             if !has(words, "ack") && first.contains('.') {
-                line.push_str(&format!(" ack={}", tcp.seq.wrapping_add(length)));
+                let _ = write!(line, " ack={}", tcp.seq.wrapping_add(length));
             }
             Ok(line)
         }
@@ -57,7 +59,7 @@ fn line(spec: &PacketSpec, words: &str, packet: &Packet) -> Result<String, Strin
             let mut line = format!("icmp {dst} > {src} {words}");
             for (name, value) in [("id", rest >> 16), ("seq", rest & 0xffff)] {
                 if !has(words, name) {
-                    line.push_str(&format!(" {name}={value}"));
+                    let _ = write!(line, " {name}={value}");
                 }
             }
             if !has(words, "data") && !has(words, "len") && spec.payload.len > 0 {

@@ -1,6 +1,5 @@
 //! Runs the tests of a configuration.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use nat::Verdict;
@@ -177,12 +176,13 @@ impl Run<'_> {
         let at = leg.map(|leg| format!("  at {leg}")).unwrap_or_default();
         let facts = match error {
             BenchError::Differs { expected, got, leg, difference } => {
+                let note = self.backend_in(&expected).or_else(|| self.backend_in(&got));
                 let mut facts = vec![
                     ("expect", format!("{expected}{at}")),
                     ("got", format!("{got}  at {leg}")),
                     ("differs", difference),
                 ];
-                facts.extend(self.backend_of(&got).map(|note| ("note", note)));
+                facts.extend(note.map(|note| ("note", note)));
                 facts
             }
             BenchError::Nothing { expected } => {
@@ -196,11 +196,11 @@ impl Run<'_> {
         self.with_sent(facts)
     }
 
-    /// What steps have done to the backend that a packet goes to.
-    fn backend_of(&self, line: &str) -> Option<String> {
-        let destination: SocketAddr = line.split(' ').nth(3)?.parse().ok()?;
+    /// What steps have done to the backend that a line or a pattern names.
+    fn backend_in(&self, line: &str) -> Option<String> {
         let (name, state, number) = self.set.iter().find(|(name, ..)| {
-            self.bench.backend(name).is_some_and(|backend| backend.config.address == destination)
+            let address = self.bench.backend(name).map(|b| b.config.address.to_string());
+            address.is_some_and(|address| line.split(' ').any(|word| word == address))
         })?;
         let place = self.test.steps.get(number - 1)?.span.start;
         let Source { file, .. } = self.subject.source;

@@ -26,7 +26,7 @@ const ONCE: Duration = Duration::from_secs(1_000_000);
 /// What the last requests are given to be answered: more than a client's patience.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// What backends are given to pass their first probes.
-const WARM_UP: Duration = Duration::from_secs(120);
+const WARM_UP: Duration = Duration::from_mins(2);
 
 /// What simulated clients saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,6 +166,7 @@ fn place(engine: &mut nat::Config, hosts: impl Iterator<Item = IpAddr>) {
 }
 
 fn impairment(link: &LinkFaults) -> Impairment {
+    #[expect(clippy::cast_sign_loss, reason = "a probability is from 0 to 1")]
     let part = |probability: f64| (probability * 1_000_000.0) as u32;
     Impairment {
         delay: link.delay,

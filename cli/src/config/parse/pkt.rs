@@ -52,7 +52,8 @@ pub(in super::super) fn script(text: &str, name: &str) -> (Script, Vec<Diagnosti
     let mut r = parser.r;
     for test in &parser.script.tests {
         test::limit_steps(&mut r, test.steps.len(), test.span.clone());
-        if test.steps.is_empty() {
+        // Of a test whose steps are wrong it is enough to say so.
+        if test.steps.is_empty() && r.diagnostics.is_empty() {
             let help = "write a step such as `send tcp 10.1.0.5:40000 > 10.99.0.1:80 S`";
             let title = format!("test {} has no step", quoted(&test.name.value));
             let label = "a test needs something to do";
@@ -138,7 +139,7 @@ impl Parser {
         {
             let start = words.at + key.len() + 1;
             let value = Words::new(value, start);
-            self.header(key.trim(), words.at, value);
+            self.header(key.trim(), words.at, &value);
             return;
         }
         if self.script.tests.is_empty() {
@@ -159,7 +160,7 @@ impl Parser {
         self.script.tests.push(Test { name, span, seed, health, steps: Vec::new() });
     }
 
-    fn header(&mut self, key: &str, at: usize, value: Words<'_>) {
+    fn header(&mut self, key: &str, at: usize, value: &Words<'_>) {
         let text = value.rest;
         match key {
             "config" if !text.is_empty() => {
@@ -231,13 +232,10 @@ impl Parser {
         let word = words.next()?;
         let text = &word.value[1..];
         let seconds = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-        let time = match seconds {
-            Some(time) => Some(time),
-            None => {
-                let span = word.span.start + 1..word.span.end;
-                self.parse(&Spanned::new(text, span), value::duration)
-            }
-        };
+        let time = seconds.or_else(|| {
+            let span = word.span.start + 1..word.span.end;
+            self.parse(&Spanned::new(text, span), value::duration)
+        });
         time.map(make)
     }
 

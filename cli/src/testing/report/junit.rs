@@ -1,4 +1,4 @@
-//! JUnit's XML, as continuous integration reads it: a suite a file.
+//! The XML of `JUnit`, as continuous integration reads it: a suite a file.
 
 use std::fmt::Write as _;
 use std::time::Duration;

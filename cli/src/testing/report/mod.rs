@@ -48,7 +48,8 @@ pub enum Format {
     /// For people
     #[default]
     Text,
-    /// JUnit XML
+    /// What continuous integration reads: `JUnit`'s XML
+    #[value(help = "JUnit XML")]
     Junit,
     /// Test Anything Protocol, version 14
     Tap,
