@@ -94,6 +94,19 @@ fn the_examples_pass() {
     }
 }
 
+/// What `docs/testing.md` shows of `.pkt` files is a test that passes.
+#[test]
+fn the_manual_is_right() {
+    let manual = fs::read_to_string(Path::new(HERE).join("../docs/testing.md")).unwrap();
+    let script = manual.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("tests")).unwrap();
+    fs::copy(examples().join("two-legs.toml"), folder.path().join("two-legs.toml")).unwrap();
+    fs::write(folder.path().join("tests/manual.pkt"), script.unwrap()).unwrap();
+    let output = balun(folder.path(), &["test", "tests", "--seed", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+}
+
 #[test]
 fn a_failure_says_what_was_sent_expected_and_seen() {
     let folder = folder(
@@ -240,7 +253,7 @@ fn mistakes_in_scripts_are_pointed_at() {
     );
     for (text, part) in [
         ("send cleint: tcp 10.1.0.5:40000 > 10.99.0.1:80 S", "did you mean `client`?"),
-        ("send tcp 10.1.0.5:40000 > 10.99.0.1:80 S tll=1", "a.pkt:2:44"),
+        ("send tcp 10.1.0.5:40000 > 10.99.0.1:80 S tll=1", "a.pkt:2:42"),
         ("backend web/web3 drain", "backend `web/web3` is not defined"),
         ("reply S.", "a reply answers no packet"),
         (
