@@ -13,16 +13,19 @@ const ROW: usize = 52;
 /// Characters of a line that are drawn; all of it is in the tooltip.
 const MAX_CHARS: usize = 62;
 
-/// Colors by the reader's scheme, and drops that are told by their shape too.
+/// Colors by the reader's scheme, and drops that are told by their shape too. Without variables, which
+/// programs other than browsers do not know.
 const STYLE: &str = "\
-.ladder{font:12px ui-monospace,monospace;--ink:#1b1f24;--faint:#6e7781;--line:#afb8c1;\
---paper:#fff;--drop:#b3261e}\
-@media(prefers-color-scheme:dark){.ladder{--ink:#e6edf3;--faint:#9198a1;--line:#59636e;\
---paper:#0d1117;--drop:#ff7b72}}\
-.ladder text{fill:var(--ink)}.ladder .faint{fill:var(--faint)}.ladder .head{font-weight:bold}\
-.ladder .paper{fill:var(--paper)}.ladder line{stroke:var(--line)}\
-.ladder .arrow line{stroke:var(--ink)}.ladder .arrow polygon{fill:var(--ink)}\
-.ladder .drop line{stroke:var(--drop);stroke-width:2}.ladder .drop text{fill:var(--drop)}";
+.ladder{font:12px ui-monospace,monospace}.ladder .head{font-weight:bold}\
+.ladder .paper{fill:#fff}.ladder text{fill:#1b1f24}.ladder .faint{fill:#6e7781}\
+.ladder line{stroke:#afb8c1}.ladder .arrow line{stroke:#1b1f24}\
+.ladder .arrow polygon{fill:#1b1f24}.ladder .drop line{stroke:#b3261e;stroke-width:2}\
+.ladder .drop text{fill:#b3261e}\
+@media(prefers-color-scheme:dark){\
+.ladder .paper{fill:#0d1117}.ladder text{fill:#e6edf3}.ladder .faint{fill:#9198a1}\
+.ladder line{stroke:#59636e}.ladder .arrow line{stroke:#e6edf3}\
+.ladder .arrow polygon{fill:#e6edf3}.ladder .drop line{stroke:#ff7b72}\
+.ladder .drop text{fill:#ff7b72}}";
 
 pub(super) fn draw(ladder: &Ladder) -> String {
     let height = TOP + ROW * ladder.events.len() + 24;

@@ -66,7 +66,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`bench`] | the balancer on its bench |
+//! | [`mod@bench`] | the balancer on its bench |
 //! | [`pattern`] | patterns of packets, variables |
 //! | `reply` | answers, made from what is answered |
 //! | `history` | what happened, for the picture of a failure |
