@@ -31,27 +31,20 @@ use netstack::wire::{Address, Headers};
 use netstack::{Instant, LegId, Packet};
 use tokio::runtime::Runtime;
 
+use super::error::BenchError;
 use super::history::{History, Side};
-use super::pattern::{Pattern, Variables};
+use super::pattern::Pattern;
 use super::reply::reply;
+use super::setup::{Setup, leg_toward, plan, state_name};
+use super::variables::Variables;
 use crate::config::{Environment, examine, model};
-use crate::plan::{Plan, Upstream};
+use crate::plan::Plan;
 use crate::runtime::Clock;
 
 /// Packets that one act may bring about; a balancer that sends more is stuck in a loop.
 pub const MAX_SENT: usize = 10_000;
 /// Deadlines that one [`Bench::advance`] may pass.
 pub const MAX_DEADLINES: usize = 1_000_000;
-
-/// How a bench differs from the balancer that would run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Setup {
-    /// Stands in for the configured seed.
-    pub seed: Option<u64>,
-    /// Backends are asked whether they are well, as configured. Otherwise all are ready until
-    /// [`Bench::set_backend`] says something else.
-    pub health: bool,
-}
 
 /// A balancer on a virtual clock, into which packets go as lines (see the module's theory of
 /// operation).
@@ -92,60 +85,6 @@ impl Sent {
         Line::of(&self.packet).to_string()
     }
 }
-
-/// Why a bench could not do what it was asked to, or did not see what it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BenchError {
-    /// The configuration cannot be used, and why.
-    Config(String),
-    /// A packet line, a pattern or an answer that cannot be read, and why.
-    Line(String),
-    /// No leg has this name, or none leads to the sender.
-    NoLeg(String),
-    /// No pool and backend have these names.
-    NoBackend(String),
-    /// A variable that nothing has captured.
-    Unbound(String),
-    /// There is no packet to answer: nothing was expected and came.
-    NothingToAnswer,
-    /// Another packet than the expected one came.
-    Differs {
-        /// The pattern.
-        expected: String,
-        /// The packet that came.
-        got: String,
-        /// The leg that it left by.
-        leg: String,
-        /// The first difference.
-        difference: String,
-    },
-    /// No packet came.
-    Nothing {
-        /// The pattern.
-        expected: String,
-    },
-    /// More happened in one act than is bearable: [`MAX_SENT`], [`MAX_DEADLINES`].
-    Endless,
-}
-
-impl fmt::Display for BenchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(why) | Self::Line(why) => f.write_str(why),
-            Self::NoLeg(which) => f.write_str(which),
-            Self::NoBackend(name) => write!(f, "no backend is called {name}"),
-            Self::Unbound(name) => write!(f, "${name} has not been captured"),
-            Self::NothingToAnswer => f.write_str("no expected packet to answer"),
-            Self::Differs { expected, got, leg, difference } => {
-                write!(f, "expected {expected}, but {got} left by {leg}: {difference}")
-            }
-            Self::Nothing { expected } => write!(f, "expected {expected}, but nothing came"),
-            Self::Endless => f.write_str("the balancer does not come to rest"),
-        }
-    }
-}
-
-impl std::error::Error for BenchError {}
 
 impl fmt::Debug for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -535,57 +474,6 @@ impl Bench {
             })
             .await;
         });
-    }
-}
-
-/// The plan of a configuration, for a bench or a simulation.
-pub(super) fn plan(
-    config: &model::Config,
-    folder: &Path,
-    setup: Setup,
-) -> Result<Plan, BenchError> {
-    let mut plan = Plan::from_config(config, folder, setup.seed.unwrap_or_default())
-        .map_err(|e| BenchError::Config(e.to_string()))?;
-    if let Some(seed) = setup.seed {
-        plan.engine.seed = seed;
-    }
-    for application in plan.applications.iter_mut().flatten() {
-        application.upstream = Upstream::Userspace;
-    }
-    for probe in plan.probes.iter_mut().flatten() {
-        probe.upstream = Upstream::Userspace;
-    }
-    if !setup.health {
-        for pool in &mut plan.engine.pools {
-            pool.health = None;
-            pool.initial = BackendState::Ready;
-        }
-    }
-    Ok(plan)
-}
-
-/// The leg whose longest prefix holds `address`; the only leg, if there is but one.
-pub(super) fn leg_toward<'a>(
-    legs: impl ExactSizeIterator<Item = &'a [Prefix]>,
-    address: Address,
-) -> Option<usize> {
-    if legs.len() == 1 {
-        return Some(0);
-    }
-    let holding = legs.enumerate().flat_map(|(n, prefixes)| {
-        prefixes.iter().filter(|p| p.contains(address)).map(move |p| (p.len(), n))
-    });
-    holding.max_by_key(|&(length, n)| (length, usize::MAX - n)).map(|(_, n)| n)
-}
-
-/// The word for a backend's state.
-pub const fn state_name(state: BackendState) -> &'static str {
-    match state {
-        BackendState::Ready => "ready",
-        BackendState::Drain => "drain",
-        BackendState::Maint => "maint",
-        BackendState::Down => "down",
-        BackendState::Starting => "starting",
     }
 }
 

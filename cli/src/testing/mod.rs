@@ -74,14 +74,20 @@
 //! | [`report`] | what became of them, in five forms |
 
 pub mod bench;
+mod error;
 mod history;
 pub mod pattern;
 mod reply;
 pub mod report;
 pub mod run;
+mod setup;
 mod simulate;
+mod variables;
 
-pub use bench::{Bench, BenchError, Sent, Setup};
+pub use bench::{Bench, Sent};
+pub use error::BenchError;
 pub use history::History;
-pub use pattern::{Pattern, PatternError, Variables};
+pub use pattern::{Pattern, PatternError};
 pub use reply::reply;
+pub use setup::{Setup, state_name};
+pub use variables::{Variables, names};

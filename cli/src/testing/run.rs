@@ -5,7 +5,9 @@ use std::path::Path;
 use nat::Verdict;
 use netstack::Instant;
 
-use super::bench::{Bench, BenchError, Setup, state_name};
+use super::bench::Bench;
+use super::error::BenchError;
+use super::setup::{Setup, state_name};
 use super::simulate;
 use crate::config::model::{Act, BackendStep, Config, Simulation, Step, Test, VerdictName, Wait};
 use crate::config::render::Source;

@@ -14,7 +14,8 @@ use nat::rng::derive;
 use nat::{BackendState, LegConfig, Prefix};
 use netstack::wire::Address;
 
-use super::bench::{BenchError, Setup, leg_toward, plan};
+use super::error::BenchError;
+use super::setup::{Setup, leg_toward, plan};
 use crate::config::model::{Config, Kill, LinkFaults, Simulation};
 use crate::config::target;
 use crate::lab::client::{self, Reuse, Tally};

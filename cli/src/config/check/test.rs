@@ -9,7 +9,7 @@ use super::super::diagnostic::{Diagnostic, alternatives, quoted};
 use super::super::model::{Act, Config, Mode, Service, Simulation, Span, Spanned, Test, Wait};
 use super::super::suggest::nearest;
 use super::duplicates;
-use crate::testing::pattern::names;
+use crate::testing::names;
 
 /// Checks tests that are about `config`, be they its own or those of a script.
 pub(in super::super) fn check(config: &Config, tests: &[Test], found: &mut Vec<Diagnostic>) {
