@@ -32,16 +32,22 @@
 //! | [`probe`] | what this machine allows |
 //! | [`memory`] | two devices joined by bounded queues |
 //! | [`pcap`] | classic captures: reader and writer |
+//! | [`pcapng`] | captures of the newer format: reader and writer |
+//! | [`link`] | what stands in front of IP packets in captures |
+//! | [`capture_reader`] | [`CaptureReader`]: captures of either format |
 //! | [`capture`] | [`PcapDevice`]: a capture as a device |
 //! | `sys` | the ioctls: the only unsafe code of the project |
 
 pub mod capture;
+pub mod capture_reader;
 pub mod error;
+pub mod link;
 pub mod memory;
 pub mod netlink;
 pub mod netns;
 pub mod offload;
 pub mod pcap;
+pub mod pcapng;
 pub mod probe;
 mod sys;
 pub mod tun;
@@ -54,6 +60,7 @@ use crate::segment::SegmentError;
 
 pub use self::tun::{Tun, TunConfig};
 pub use capture::PcapDevice;
+pub use capture_reader::{CaptureError, CaptureReader};
 pub use error::TunError;
 pub use memory::MemoryDevice;
 pub use netns::{Namespace, NamespaceError};

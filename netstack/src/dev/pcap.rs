@@ -1,7 +1,7 @@
 //! Classic captures (`.pcap`): read from any reader, written to any writer, one record at a time.
 //!
-//! Reads both byte orders, both resolutions, raw IP and Ethernet (with up to two VLAN tags, which go
-//! with the Ethernet header). Writes raw IP with nanoseconds in little-endian order.
+//! Reads both byte orders, both resolutions and the link types of [`LinkType`], whose headers it takes
+//! off. Writes raw IP with nanoseconds in little-endian order.
 //!
 //! A capture is a file from anywhere: lengths are checked before anything is read, and memory is
 //! bounded by [`MAX_RECORD_LEN`].
@@ -11,7 +11,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crate::packet::{MAX_PACKET_LEN, Offload, Packet};
+use super::link::LinkType;
+use crate::packet::{Offload, Packet};
 
 /// The longest record: the longest snapshot that libpcap takes.
 pub const MAX_RECORD_LEN: u32 = 262_144;
@@ -21,16 +22,6 @@ const MAGIC_NANOS: u32 = 0xa1b2_3c4d;
 const MAGIC_PCAPNG: u32 = 0x0a0d_0d0a;
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
-
-const LINK_ETHERNET: u32 = 1;
-const LINK_RAW: u32 = 101;
-const LINK_IPV4: u32 = 228;
-const LINK_IPV6: u32 = 229;
-
-const ETHER_HEADER: usize = 14;
-const ETHER_TYPE: usize = 12;
-const VLAN_TAG: usize = 4;
-const MAX_VLAN_TAGS: usize = 2;
 
 /// Why a capture cannot be read on.
 #[derive(Debug)]
@@ -42,7 +33,7 @@ pub enum PcapError {
     },
     /// A capture of the newer format.
     Pcapng,
-    /// Packets of a link type other than raw IP and Ethernet.
+    /// Packets of a link type that is not read (see [`LinkType`]).
     LinkType(u32),
     /// A record that claims more bytes than any capture has.
     RecordTooLong {
@@ -63,10 +54,7 @@ impl fmt::Display for PcapError {
                 "the capture is pcapng, not classic pcap\nfix: editcap -F pcap IN.pcapng OUT.pcap",
             ),
             Self::LinkType(link) => {
-                write!(
-                    f,
-                    "the capture's link type is {link}; raw IP (101) and Ethernet (1) are read"
-                )
+                write!(f, "the capture's link type is {link}; those read are {}", LinkType::KNOWN)
             }
             Self::RecordTooLong { len } => {
                 write!(f, "a record claims {len} bytes; {MAX_RECORD_LEN} is the most")
@@ -110,7 +98,7 @@ pub struct PcapReader<R> {
     input: R,
     big_endian: bool,
     nanos: bool,
-    ethernet: bool,
+    link: LinkType,
     frame: Vec<u8>,
     skipped: u64,
 }
@@ -126,7 +114,9 @@ impl<R: Read> PcapReader<R> {
             FILE_HEADER => {}
             0..4 => return Err(PcapError::Truncated),
             // A file too short for the header may not be a capture at all: the magic decides.
-            _ if is_magic(&header) => return Err(PcapError::Truncated),
+            _ if is_magic([header[0], header[1], header[2], header[3]]) => {
+                return Err(PcapError::Truncated);
+            }
             _ => {}
         }
         let magic = word(&header, 0, false);
@@ -139,12 +129,9 @@ impl<R: Read> PcapReader<R> {
             _ => return Err(PcapError::NotPcap { magic }),
         };
         // The upper half holds the length of a frame check sequence, which is behind the packet.
-        let ethernet = match word(&header, 20, big_endian) & 0xffff {
-            LINK_ETHERNET => true,
-            LINK_RAW | LINK_IPV4 | LINK_IPV6 => false,
-            other => return Err(PcapError::LinkType(other)),
-        };
-        Ok(Self { input, big_endian, nanos, ethernet, frame: Vec::new(), skipped: 0 })
+        let link = word(&header, 20, big_endian) & 0xffff;
+        let link = LinkType::of(link).ok_or(PcapError::LinkType(link))?;
+        Ok(Self { input, big_endian, nanos, link, frame: Vec::new(), skipped: 0 })
     }
 
     /// Reads the next IP packet into `packet`, or returns nothing at the end. Frames of other
@@ -155,9 +142,7 @@ impl<R: Read> PcapReader<R> {
     pub fn read(&mut self, packet: &mut Packet) -> Result<Option<Record>, PcapError> {
         loop {
             let Some((time, original)) = self.read_frame()? else { return Ok(None) };
-            let start = if self.ethernet { ip_start(&self.frame) } else { Some(0) };
-            let ip = start.and_then(|at| self.frame.get(at..)).filter(|ip| is_ip(ip));
-            let Some(ip) = ip else {
+            let Some(ip) = self.link.ip(&self.frame) else {
                 self.skipped += 1;
                 continue;
             };
@@ -216,7 +201,7 @@ impl<W: Write> PcapWriter<W> {
         header[4..6].copy_from_slice(&2_u16.to_le_bytes());
         header[6..8].copy_from_slice(&4_u16.to_le_bytes());
         header[16..20].copy_from_slice(&MAX_RECORD_LEN.to_le_bytes());
-        header[20..24].copy_from_slice(&LINK_RAW.to_le_bytes());
+        header[20..24].copy_from_slice(&u32::from(LinkType::Raw.number()).to_le_bytes());
         output.write_all(&header)?;
         Ok(Self { output })
     }
@@ -257,30 +242,15 @@ fn word(header: &[u8], at: usize, big_endian: bool) -> u32 {
     if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }
 
-fn is_magic(header: &[u8; FILE_HEADER]) -> bool {
-    let magic = word(header, 0, false);
-    [magic, magic.swap_bytes()].iter().any(|m| matches!(*m, MAGIC_MICROS | MAGIC_NANOS))
-}
-
-fn is_ip(data: &[u8]) -> bool {
-    matches!(data.first().map(|b| b >> 4), Some(4 | 6)) && data.len() <= MAX_PACKET_LEN
-}
-
-/// Where the IP packet begins in an Ethernet frame, if there is one.
-fn ip_start(frame: &[u8]) -> Option<usize> {
-    let mut at = ETHER_TYPE;
-    for _ in 0..=MAX_VLAN_TAGS {
-        match (frame.get(at)?, frame.get(at + 1)?) {
-            (0x08, 0x00) | (0x86, 0xdd) => return Some(at + ETHER_HEADER - ETHER_TYPE),
-            (0x81, 0x00) | (0x88, 0xa8) => at += VLAN_TAG,
-            _ => return None,
-        }
-    }
-    None
+/// True for the first four bytes of a classic capture.
+pub(super) fn is_magic(bytes: [u8; 4]) -> bool {
+    [u32::from_le_bytes(bytes), u32::from_be_bytes(bytes)]
+        .iter()
+        .any(|magic| matches!(*magic, MAGIC_MICROS | MAGIC_NANOS))
 }
 
 /// Reads until `buf` is full or the input ends; returns how much was read.
-fn read_full(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_full(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
         match input.read(&mut buf[done..]) {
@@ -296,7 +266,12 @@ fn read_full(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::MAX_PACKET_LEN;
     use proptest::prelude::*;
+
+    const LINK_ETHERNET: u32 = 1;
+    const LINK_RAW: u32 = 101;
+    const LINK_IPV6: u32 = 229;
 
     /// A capture by hand, in any variant.
     fn capture(big_endian: bool, nanos: bool, link: u32, records: &[(u32, u32, &[u8])]) -> Vec<u8> {
@@ -389,8 +364,8 @@ mod tests {
         let pcapng = [&[0x0a, 0x0d, 0x0d, 0x0a][..], &[0; 24]].concat();
         assert!(matches!(read_all(&pcapng), Err(PcapError::Pcapng)));
         assert!(matches!(read_all(b"[service.web]\n"), Err(PcapError::NotPcap { .. })));
-        let linux_sll = capture(false, false, 113, &[]);
-        assert!(matches!(read_all(&linux_sll), Err(PcapError::LinkType(113))));
+        let user0 = capture(false, false, 147, &[]);
+        assert!(matches!(read_all(&user0), Err(PcapError::LinkType(147))));
         let with_fcs = capture(false, false, 0x4400_0000 | LINK_ETHERNET, &[]);
         assert!(read_all(&with_fcs).is_ok());
     }
