@@ -31,6 +31,8 @@
 //! `malformed ip-total-length len=40 data=45…`; `raw` in place of the reason is a packet with
 //! details that no word exists for.
 //!
+//! Which packets are meant, a [`filter::Filter`] says in the same words.
+//!
 //! # Two levels of detail
 //!
 //! [`Line::of`] is for people: the payload is a length, a wrong checksum is `csum=bad`, and what is
@@ -46,6 +48,7 @@ use crate::wire::{Address, Malformed, TcpFlags};
 
 mod build;
 mod dissect;
+pub mod filter;
 mod icmp;
 mod lex;
 mod parse;
