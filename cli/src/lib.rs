@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`], [`cmd`], [`console`], [`exit`] | the command line: flags, commands, streams, exit codes |
+//! | [`capture`] | captures that say what was done to each packet |
 //! | [`config`] | the configuration file, and all that can be said about a wrong one |
 //! | [`plan`] | what a configuration asks for, put together |
 //! | [`runtime`] | the loop between devices and the balancer |
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture;
 pub mod cmd;
 pub mod config;
 pub mod console;

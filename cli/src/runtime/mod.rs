@@ -11,6 +11,9 @@
 //! 3. **Transmit.** What they want sent goes through the engine and out.
 //! 4. **Wait**, if the round found nothing to read, for a leg, a timer or an application's wake-up.
 //!
+//! [`Taps`], if there are any, are shown each packet where it comes in, where it is decided on and where
+//! it leaves; they copy what they need, and threads of their own write.
+//!
 //! Sending never waits: a TUN whose queue is full drops, as a wire would, and the drop is counted.
 
 mod clock;
@@ -28,6 +31,8 @@ use nat::{Balancer, Divert, Verdict};
 use netstack::dev::{Device, Received, Transmitted};
 use netstack::{Instant, Packet};
 use tokio::time::Sleep;
+
+use crate::capture::{Report, Tap, Taps, TooManyTaps};
 
 /// Packets read from one leg before the others have their turn: large enough that the cost of a round
 /// is shared, small enough that an answer does not wait long.
@@ -50,17 +55,33 @@ pub struct Runtime<A> {
     legs: Vec<Leg>,
     clock: Clock,
     packet: Packet,
+    taps: Taps,
 }
 
 impl<A: Application> Runtime<A> {
     /// A runtime over `legs`, in the order of their numbers. Must be made inside a tokio runtime.
     pub fn new(balancer: Balancer<A>, legs: Vec<Leg>, clock: Clock) -> Self {
-        Self { balancer, legs, clock, packet: Packet::max_sized() }
+        Self { balancer, legs, clock, packet: Packet::max_sized(), taps: Taps::default() }
     }
 
     /// The balancer, to look at or to change between rounds.
     pub const fn balancer_mut(&mut self) -> &mut Balancer<A> {
         &mut self.balancer
+    }
+
+    /// Captures packets from now on.
+    ///
+    /// # Errors
+    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) already.
+    pub fn add_tap(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
+        self.balancer.engine.set_accounting(true);
+        self.taps.add(tap)
+    }
+
+    /// Ends all captures, waits until they are written, and says what they came to.
+    pub fn end_taps(&mut self) -> Vec<Report> {
+        self.balancer.engine.set_accounting(false);
+        self.taps.end()
     }
 
     /// Counters of each leg.
@@ -98,10 +119,13 @@ impl<A: Application> Runtime<A> {
             received |= self.receive(now, index)?;
         }
         self.balancer.poll(now);
-        while self.balancer.poll_transmit(now, &mut self.packet) {
-            transmit(&mut self.legs, &mut self.packet)?;
+        loop {
+            self.packet.id = 0;
+            if !self.balancer.poll_transmit(now, &mut self.packet) {
+                return Ok(received);
+            }
+            self.leave(now)?;
         }
-        Ok(received)
     }
 
     fn receive(&mut self, now: Instant, index: usize) -> io::Result<bool> {
@@ -112,7 +136,14 @@ impl<A: Application> Runtime<A> {
                 Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
                 Received::Packet => {
                     self.packet.leg = leg.id;
-                    match self.balancer.handle_packet(now, &mut self.packet) {
+                    if !self.taps.is_empty() {
+                        self.taps.arrives(&mut self.packet);
+                    }
+                    let verdict = self.balancer.handle_packet(now, &mut self.packet);
+                    if !self.taps.is_empty() {
+                        self.taps.decided(now, &self.balancer.engine, &self.packet);
+                    }
+                    match verdict {
                         Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
                             transmit(&mut self.legs, &mut self.packet)?;
                         }
@@ -122,12 +153,30 @@ impl<A: Application> Runtime<A> {
                         | Verdict::Drop(_) => {}
                     }
                     while self.balancer.engine.poll_transmit(&mut self.packet) {
-                        transmit(&mut self.legs, &mut self.packet)?;
+                        self.leave(now)?;
                     }
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Sends a packet that is nobody's verdict.
+    fn leave(&mut self, now: Instant) -> io::Result<()> {
+        if !self.taps.is_empty() {
+            self.taps.leaves(now, &self.balancer.engine, &mut self.packet);
+        }
+        transmit(&mut self.legs, &mut self.packet)
+    }
+
+    /// Lets captures go on their way, and forgets those that have ended.
+    fn rest_taps(&mut self) {
+        if !self.taps.is_empty() {
+            self.taps.idle();
+            if self.taps.is_empty() {
+                self.balancer.engine.set_accounting(false);
+            }
+        }
     }
 
     /// Waits for work; true if the end was asked for.
@@ -141,6 +190,7 @@ impl<A: Application> Runtime<A> {
             Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
             None => sleep.as_mut().reset(self.clock.tokio(self.clock.now() + IDLE)),
         }
+        self.rest_taps();
         if pause == Pause::Glance {
             tokio::task::yield_now().await;
         }

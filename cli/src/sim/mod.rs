@@ -33,6 +33,7 @@ use std::time::Duration;
 use nat::{Balancer, Engine, Verdict};
 use netstack::{Instant, LegId, Packet};
 
+use crate::capture::{Report, Tap, Taps, TooManyTaps};
 use crate::runtime::{Application, Clock};
 
 use fault::Faults;
@@ -86,6 +87,7 @@ pub struct Network<A> {
     pub observer: Option<Observer>,
     /// Told of all that the balancer does.
     pub watcher: Option<Box<dyn Watcher>>,
+    taps: Taps,
 }
 
 impl<A> fmt::Debug for Network<A> {
@@ -148,6 +150,7 @@ impl<A: Application> Network<A> {
             check_invariants: false,
             observer: None,
             watcher: None,
+            taps: Taps::default(),
         }
     }
 
@@ -187,6 +190,21 @@ impl<A: Application> Network<A> {
     /// Lets time pass in which nobody lives, as on a suspended machine: all timers are late.
     pub async fn leap(&mut self, time: Duration) {
         tokio::time::advance(time).await;
+    }
+
+    /// Captures what the balancer gets and sends, from now on.
+    ///
+    /// # Errors
+    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) already.
+    pub fn add_tap(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
+        self.balancer.engine.set_accounting(true);
+        self.taps.add(tap)
+    }
+
+    /// Ends all captures, waits until they are written, and says what they came to.
+    pub fn end_taps(&mut self) -> Vec<Report> {
+        self.balancer.engine.set_accounting(false);
+        self.taps.end()
     }
 
     /// The time now.
@@ -259,7 +277,15 @@ impl<A: Application> Network<A> {
             self.handle_packet(now, &mut waiting);
         }
         self.balancer.poll(now);
-        while self.balancer.poll_transmit(now, packet) {
+        loop {
+            // What the buffer held before is not what it gets.
+            packet.id = 0;
+            if !self.balancer.poll_transmit(now, packet) {
+                return;
+            }
+            if !self.taps.is_empty() {
+                self.taps.leaves(now, &self.balancer.engine, packet);
+            }
             if let Some(watcher) = &mut self.watcher {
                 watcher.sent(now, &self.balancer.engine, packet);
             }
@@ -290,8 +316,14 @@ impl<A: Application> Network<A> {
     }
 
     fn handle_packet(&mut self, now: Instant, packet: &mut Packet) {
+        if !self.taps.is_empty() {
+            self.taps.arrives(packet);
+        }
         let came = self.watcher.is_some().then(|| packet.clone());
         let verdict = self.balancer.handle_packet(now, packet);
+        if !self.taps.is_empty() {
+            self.taps.decided(now, &self.balancer.engine, packet);
+        }
         if let (Some(watcher), Some(came)) = (&mut self.watcher, &came) {
             watcher.decided(now, &self.balancer.engine, came, verdict, packet);
         }

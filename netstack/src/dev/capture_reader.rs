@@ -77,9 +77,10 @@ impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             CaptureErrorKind::Open(e) => write!(f, "cannot open the capture: {e}")?,
-            CaptureErrorKind::NotCapture { magic: [a, b, c, d] } => write!(
+            CaptureErrorKind::NotCapture { magic } => write!(
                 f,
-                "neither pcap nor pcapng: the file begins with {a:02x} {b:02x} {c:02x} {d:02x}"
+                "neither pcap nor pcapng: the file begins with {:08x}",
+                u32::from_be_bytes(*magic)
             )?,
             CaptureErrorKind::LinkType { link, interface } => write!(
                 f,
@@ -163,6 +164,7 @@ impl CaptureReader<File> {
     ///
     /// # Errors
     /// [`CaptureError`] if it cannot be opened or is no capture.
+    #[expect(clippy::disallowed_methods, reason = "a device may read files")]
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
         let file = File::open(path)
             .map_err(|e| CaptureError { packets: 0, kind: CaptureErrorKind::Open(e) })?;

@@ -139,7 +139,7 @@ fn a_broken_file_gives_what_came_before_and_says_how_far_it_was_read() {
 #[test]
 fn what_is_no_capture_is_named() {
     let text = read_until_error(b"[service.web]\n").1.unwrap().to_string();
-    assert_eq!(text, "neither pcap nor pcapng: the file begins with 5b 73 65 72");
+    assert_eq!(text, "neither pcap nor pcapng: the file begins with 5b736572");
     for short in [&b""[..], b"abc"] {
         let error = read_until_error(short).1.unwrap();
         assert!(matches!(error.kind, CaptureErrorKind::Pcap(PcapError::Truncated)));

@@ -97,10 +97,7 @@ fn after_ether_type(frame: &[u8], mut type_at: usize, mut body_at: usize) -> Opt
 /// Where the packet begins behind an address family. Who wrote the file may have had another byte order
 /// and another number for IPv6 than this machine.
 fn after_family(frame: &[u8]) -> Option<usize> {
-    let family = match *frame.first_chunk::<4>()? {
-        [family, 0, 0, 0] | [0, 0, 0, family] => family,
-        _ => return None,
-    };
+    let ([family, 0, 0, 0] | [0, 0, 0, family]) = *frame.first_chunk()? else { return None };
     // AF_INET; AF_INET6 of Linux, of NetBSD and OpenBSD, of FreeBSD, and of macOS.
     matches!(family, 2 | 10 | 24 | 28 | 30).then_some(4)
 }

@@ -21,6 +21,7 @@
 //! A capture is a file from anywhere: lengths are checked before anything is read, and memory is
 //! bounded by [`MAX_BLOCK_LEN`] and [`MAX_INTERFACES`].
 
+mod offload;
 mod option;
 mod read;
 mod section;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use super::link::LinkType;
 
+pub use offload::{offload_comment, restore_offload};
 pub use option::Comments;
 pub use read::PcapngReader;
 pub use section::{Run, Section};

@@ -187,6 +187,11 @@ impl<W: Write> PcapngWriter<W> {
         self.written
     }
 
+    /// The writer, to take out what is in it. Bytes must not be put in between.
+    pub const fn output_mut(&mut self) -> &mut W {
+        &mut self.output
+    }
+
     /// Flushes the writer.
     ///
     /// # Errors

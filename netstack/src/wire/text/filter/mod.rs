@@ -141,6 +141,13 @@ impl Endpoint {
     }
 }
 
+impl Default for Filter {
+    /// Every packet.
+    fn default() -> Self {
+        Self { text: String::new(), root: Node::All(Vec::new()) }
+    }
+}
+
 impl Filter {
     /// Reads a filter. One without words matches every packet.
     ///

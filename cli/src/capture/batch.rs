@@ -1,0 +1,106 @@
+//! Packets on their way to the thread that writes them.
+
+use std::time::Duration;
+
+use netstack::dev::pcapng::Direction;
+use netstack::packet::Offload;
+
+/// A packet, without its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// When, from the Unix epoch.
+    pub(super) time: Duration,
+    /// The number of its leg.
+    pub(super) interface: u32,
+    pub(super) direction: Direction,
+    pub(super) packet_id: u64,
+    /// Records lost on the same leg since the one before.
+    pub(super) lost: u64,
+    pub(super) original_len: u32,
+    pub(super) offload: Offload,
+    /// The ring is to be written.
+    pub(super) trigger: bool,
+}
+
+/// A record's place in the bytes: behind those of the one before.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    record: Record,
+    data_len: usize,
+    comments_len: usize,
+}
+
+/// Records with their bytes, in the order of time.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Adds a packet; `comments` are lines.
+    pub(super) fn push(&mut self, record: Record, data: &[u8], comments: &str) {
+        self.entries.push(Entry { record, data_len: data.len(), comments_len: comments.len() });
+        self.bytes.extend_from_slice(data);
+        self.bytes.extend_from_slice(comments.as_bytes());
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Empties it, for use again.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+
+    /// Gives back memory that nothing stands in, if it is to be kept for long.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
+    /// When the last of its packets was.
+    pub(super) fn last_time(&self) -> Option<Duration> {
+        self.entries.last().map(|entry| entry.record.time)
+    }
+
+    /// When the first packet was that asks for the ring.
+    pub(super) fn trigger(&self) -> Option<Duration> {
+        let entry = self.entries.iter().find(|entry| entry.record.trigger);
+        entry.map(|entry| entry.record.time)
+    }
+
+    /// Each record with its bytes and comments.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Record, &[u8], &str)> {
+        let mut rest = self.bytes.as_slice();
+        self.entries.iter().map_while(move |entry| {
+            let (data, behind) = rest.split_at_checked(entry.data_len)?;
+            let (comments, behind) = behind.split_at_checked(entry.comments_len)?;
+            rest = behind;
+            Some((&entry.record, data, str::from_utf8(comments).unwrap_or_default()))
+        })
+    }
+}
+
+impl Record {
+    /// A record without bytes yet.
+    pub(super) const fn new(time: Duration, interface: u32, direction: Direction) -> Self {
+        Self {
+            time,
+            interface,
+            direction,
+            packet_id: 0,
+            lost: 0,
+            original_len: 0,
+            offload: Offload { checksum: netstack::packet::Checksum::Complete, gso: None },
+            trigger: false,
+        }
+    }
+}
