@@ -174,6 +174,9 @@ pub struct DemoArgs {
     #[arg(long, env = "BALUN_HOLD", value_parser = FalseyValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]
     pub hold: bool,
+    /// Write every packet to a capture, with what was done to it
+    #[arg(long, value_name = "FILE", env = "BALUN_RECORD")]
+    pub record: Option<PathBuf>,
 }
 
 /// Arguments of `balun doctor`.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use nat::{Encapsulation, Mode, Nat};
 use netstack::LegId;
@@ -21,6 +23,13 @@ pub enum RunError {
         /// What could not be done.
         source: OpenError,
     },
+    /// The capture could not be begun.
+    Capture {
+        /// Its file.
+        path: PathBuf,
+        /// What could not be done.
+        source: io::Error,
+    },
     /// The plan contradicts itself.
     Config(nat::ConfigError),
     /// A device is gone, or the runtime could not be made.
@@ -38,6 +47,12 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { leg, source } => write!(f, "leg `{leg}` cannot be opened: {source}"),
+            Self::Capture { path, source } => write!(
+                f,
+                "the capture `{}` cannot be written: {source}\n\
+                 fix: make its folder, or change `path` in [capture]",
+                path.display()
+            ),
             Self::Config(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -50,7 +65,7 @@ impl std::error::Error for RunError {}
 ///
 /// # Errors
 /// [`RunError`]; nothing is left behind.
-pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
+pub fn run(mut plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
     let tuns = plan
         .legs
         .iter()
@@ -74,9 +89,18 @@ pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
             .map(|(id, tun)| Leg::new(LegId(id), tun))
             .collect::<io::Result<Vec<_>>>()
             .map_err(RunError::Io)?;
+        let capture = plan.capture.take().map(|capture| (capture, plan.engine.seed));
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
+        if let Some((capture, seed)) = capture {
+            let path = capture.path.clone();
+            let tap = capture.start(names.clone(), seed, wall_clock());
+            let tap = tap.map_err(|source| RunError::Capture { path, source })?;
+            // It is the first.
+            let _ = runtime.add_tap(tap);
+        }
         let result = runtime.run(stop).await;
+        let captured = runtime.end_taps();
         let legs: Vec<_> = names.iter().zip(runtime.leg_stats().copied()).collect();
         let engine = &runtime.balancer_mut().engine;
         let summary = Summary {
@@ -87,8 +111,17 @@ pub fn run(plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
             applications: &stats,
         };
         let _ = summary.write(talk);
+        for report in captured {
+            let _ = writeln!(talk, "capture  {report}");
+        }
         result.map_err(RunError::Io)
     })
+}
+
+/// The time now, from the Unix epoch.
+pub(crate) fn wall_clock() -> Duration {
+    // A clock before 1970 is wrong anyway.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
@@ -111,6 +144,10 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for leg in &plan.legs {
         let place = leg.netns.as_ref().map_or(String::new(), |name| format!(" in {name}"));
         writeln!(talk, "leg      {}{place}, mtu {}", leg.tun.name, leg.tun.mtu)?;
+    }
+    if let Some(capture) = &plan.capture {
+        let kind = if capture.options.ring.is_some() { "ring " } else { "" };
+        writeln!(talk, "capture  {kind}{}", capture.path.display())?;
     }
     for (service, application) in plan.engine.services.iter().zip(&plan.applications) {
         let mode = match (service.mode, application.as_ref().map(|a| &a.protocol)) {

@@ -15,7 +15,7 @@ fn show(seed: u64) -> (Outcome, String) {
         hold: false,
     };
     let mut out = Vec::new();
-    let outcome = run_simulated(options, &mut out).expect("a simulation needs nothing");
+    let outcome = run_simulated(options, None, &mut out).expect("a simulation needs nothing");
     (outcome, String::from_utf8(out).expect("text"))
 }
 

@@ -42,7 +42,8 @@ fn logged(level: LevelFilter) -> String {
         hold: false,
     };
     tracing::subscriber::with_default(subscriber, || {
-        let outcome = run_simulated(options, &mut Vec::new()).expect("a simulation needs nothing");
+        let outcome =
+            run_simulated(options, None, &mut Vec::new()).expect("a simulation needs nothing");
         assert_eq!(outcome, Outcome::Good);
     });
     let bytes = log.0.lock().expect("not poisoned").clone();

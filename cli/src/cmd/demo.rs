@@ -31,7 +31,8 @@ pub(super) fn run(args: &DemoArgs, console: &Console) -> ExitCode {
         hold: args.hold,
     };
     let mut out = std::io::stdout();
-    match demo::show(options, args.sim, &mut out, &mut console.talker()) {
+    let record = args.record.as_deref();
+    match demo::show(options, args.sim, record, &mut out, &mut console.talker()) {
         Ok(Outcome::Good) => {
             console.talk(
                 "\nnext: balun demo --hold (try it by hand)   balun config default > balun.toml   \

@@ -26,7 +26,12 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> ExitCode {
         .map_err(|e| format!("cannot read random numbers: {e}"))
         .and_then(|seed| Plan::from_config(config, folder, seed).map_err(|e| e.to_string()));
     let plan = match plan {
-        Ok(plan) => plan,
+        Ok(mut plan) => {
+            if let Some(capture) = &mut plan.capture {
+                capture.config = config::digest(&loaded.text);
+            }
+            plan
+        }
         Err(error) => {
             console.error(&error);
             return ExitCode::Config;

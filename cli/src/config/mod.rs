@@ -92,6 +92,13 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What tells a configuration from another, as `sha256sum` prints it, with `sha256:` in front.
+pub fn digest(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    std::iter::once("sha256:".to_owned()).chain(hex).collect()
+}
+
 /// Parses and checks a text. The configuration is given only if there is no error.
 pub fn examine(text: &str, environment: Environment<'_>) -> (Option<Config>, Vec<Diagnostic>) {
     let (config, mut diagnostics) = parse(text);

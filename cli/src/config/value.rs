@@ -2,6 +2,7 @@
 //!
 //! Each function takes the whole text; spaces around it are an error like any other.
 
+mod capture;
 mod listen;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use super::codes::Code;
 use super::model::{PortRange, Prefix, Rate, RateKey};
 use super::reader::Complaint;
 
+pub(super) use capture::{filter, trigger};
 pub(super) use listen::listen;
 
 type Parsed<T> = Result<T, Complaint>;

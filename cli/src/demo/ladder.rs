@@ -1,6 +1,7 @@
 //! Which demo this machine can show: the best rung that it allows, and a word on which and why.
 
 use std::io::Write;
+use std::path::Path;
 
 use netstack::dev::enter_user_namespace;
 use netstack::dev::probe::{self, State};
@@ -11,7 +12,7 @@ use super::{DemoError, real, simulated};
 
 /// Shows the demo on the best rung of the ladder: private namespaces as root; the same in a user
 /// namespace; simulated. `sim` asks for the last at once. Must be called before the process starts a
-/// thread. What it does is said on `talk`, the demo itself on `out`.
+/// thread. Every packet is written to the capture `record`, if there is one. What it does is said on `talk`, the demo itself on `out`.
 ///
 /// # Errors
 /// [`DemoError::Environment`] only if `options` ask for a demo to hold on to, which cannot be
@@ -19,21 +20,22 @@ use super::{DemoError, real, simulated};
 pub fn show(
     options: Options,
     sim: bool,
+    record: Option<&Path>,
     out: &mut impl Write,
     talk: &mut impl Write,
 ) -> Result<Outcome, DemoError> {
     if sim {
-        return simulate(options, "in memory, as asked", out, talk);
+        return simulate(options, record, "in memory, as asked", out, talk);
     }
     match climb() {
         Ok(rung) => {
             say(talk, &format!("demo: real TUN devices in private namespaces, {rung}"));
-            match real::run(options, out) {
-                Err(DemoError::Environment(why)) => fall_back(options, &why, out, talk),
+            match real::run(options, record, out) {
+                Err(DemoError::Environment(why)) => fall_back(options, record, &why, out, talk),
                 result => result,
             }
         }
-        Err(why) => fall_back(options, &why, out, talk),
+        Err(why) => fall_back(options, record, &why, out, talk),
     }
 }
 
@@ -51,6 +53,7 @@ fn climb() -> Result<&'static str, String> {
 
 fn fall_back(
     options: Options,
+    record: Option<&Path>,
     why: &str,
     out: &mut impl Write,
     talk: &mut impl Write,
@@ -59,17 +62,18 @@ fn fall_back(
         return Err(DemoError::Environment(why.to_owned()));
     }
     say(talk, &format!("demo: no TUN devices here\n{why}"));
-    simulate(options, "in memory instead", out, talk)
+    simulate(options, record, "in memory instead", out, talk)
 }
 
 fn simulate(
     options: Options,
+    record: Option<&Path>,
     how: &str,
     out: &mut impl Write,
     talk: &mut impl Write,
 ) -> Result<Outcome, DemoError> {
     say(talk, &format!("demo: simulated, {how}; seed {}", options.seed));
-    simulated::run(options, out)
+    simulated::run(options, record, out)
 }
 
 fn text(probe: &probe::Probe) -> String {

@@ -8,6 +8,7 @@
 mod ladder;
 mod options;
 mod real;
+mod record;
 mod report;
 mod simulated;
 mod topology;

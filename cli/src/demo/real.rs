@@ -12,31 +12,37 @@ use netstack::dev::{Namespace, Tun};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use super::DemoError;
 use super::options::Options;
 use super::report::{Outcome, Report, SharedTally};
 use super::simulated::clients;
 use super::topology::{self, BACKEND_PORT, VIP_L4, VIP_L7, backend_address, backend_name};
+use super::{DemoError, record};
 use crate::lab::client::{Kernel, run as run_client};
 use crate::lab::farm::{Farm, Site};
 use crate::plan::Plan;
+use crate::run::wall_clock;
 use crate::runtime::{Clock, Leg, Runtime};
 
 /// Clients of each service that run side by side.
 pub(super) const CLIENTS_PER_SERVICE: usize = 4;
 
 /// Shows the demo on kernel sockets in private namespaces. The process must be allowed to make them:
-/// as root, or in a user namespace of its own.
+/// as root, or in a user namespace of its own. Every packet is written to the capture `record`, if there
+/// is one.
 ///
 /// # Errors
 /// [`DemoError::Environment`] if the machine forbids it.
-pub fn run(options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
+pub fn run(
+    options: Options,
+    record: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<Outcome, DemoError> {
     let world = World::make(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| DemoError::Failed(format!("no runtime: {e}")))?;
-    runtime.block_on(show(world, options, out))
+    runtime.block_on(show(world, options, record, out))
 }
 
 /// Namespaces, devices and servers.
@@ -77,7 +83,12 @@ impl World {
     }
 }
 
-async fn show(world: World, options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
+async fn show(
+    world: World,
+    options: Options,
+    record: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<Outcome, DemoError> {
     let failed = |e: io::Error| DemoError::Failed(e.to_string());
     let World { client, farm, plan, tuns } = world;
     let legs = (0..)
@@ -85,8 +96,11 @@ async fn show(world: World, options: Options, out: &mut impl Write) -> Result<Ou
         .map(|(id, tun)| Leg::new(LegId(id), tun))
         .collect::<io::Result<Vec<_>>>()
         .map_err(failed)?;
+    let tap = record::start(&plan, record, wall_clock())?;
     let (balancer, _) = plan.assemble().map_err(|e| DemoError::Failed(e.to_string()))?;
     let mut runtime = Runtime::new(balancer, legs, Clock::start());
+    // It is the only one.
+    let _ = tap.map(|tap| runtime.add_tap(tap));
 
     let mut report = Report::start(options);
     let crowd = if options.hold {
@@ -101,6 +115,7 @@ async fn show(world: World, options: Options, out: &mut impl Write) -> Result<Ou
     let watching = async { watched = watch(&mut report, &farm, options, out).await };
     runtime.run(watching).await.map_err(failed)?;
     drop(crowd);
+    record::end(runtime.end_taps(), out)?;
     match watched.map_err(|e| DemoError::writing(&e))? {
         Watched::ToTheEnd => report
             .summary(out, runtime.balancer_mut().engine.stats())

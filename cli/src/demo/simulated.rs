@@ -1,6 +1,7 @@
 //! The demo in memory: no rights needed, a virtual clock, the same outcome for the same seed.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +10,32 @@ use nat::rng::derive;
 use super::options::Options;
 use super::report::{Outcome, Report};
 use super::topology::{self, CLIENT, VIP_L4, VIP_L7, backend_address, backend_name};
-use super::{DemoError, real};
+use super::{DemoError, real, record};
 use crate::lab::client::{Plan, Reuse, run as run_client};
 use crate::sim::{self, Host, Impairment, Link, Network};
 
-/// Shows the demo on simulated hosts.
+/// Shows the demo on simulated hosts, and writes every packet to the capture `record`, if there is one.
 ///
 /// # Errors
 /// [`DemoError::Failed`] if the output is closed or the plan unsound.
-pub fn run(options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
-    sim::run(show(options, out)).map_err(|e| DemoError::Failed(format!("no runtime: {e}")))?
+pub fn run(
+    options: Options,
+    record: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<Outcome, DemoError> {
+    sim::run(show(options, record, out))
+        .map_err(|e| DemoError::Failed(format!("no runtime: {e}")))?
 }
 
-async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoError> {
+async fn show(
+    options: Options,
+    record: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<Outcome, DemoError> {
     let Options { backends, seed, .. } = options;
     let plan = topology::plan(backends, seed, &[]);
+    // The first second of a simulation is the first of 1970: the same seed makes the same file.
+    let tap = record::start(&plan, record, Duration::ZERO)?;
     let (balancer, _) = plan.assemble().map_err(|e| DemoError::Failed(e.to_string()))?;
 
     let mut hosts = vec![Host::client(CLIENT.into(), derive(seed, 20))];
@@ -41,7 +53,10 @@ async fn show(options: Options, out: &mut impl Write) -> Result<Outcome, DemoErr
         }
     }
     let mut network = Network::new(balancer, hosts, links);
+    // It is the only one.
+    let _ = tap.map(|tap| network.add_tap(tap));
     live(&mut network, &mut report, options, out).await.map_err(|e| DemoError::writing(&e))?;
+    record::end(network.end_taps(), out)?;
     report.summary(out, network.balancer.engine.stats()).map_err(|e| DemoError::writing(&e))
 }
 

@@ -10,7 +10,7 @@ use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
-use super::{ApplicationPlan, LegPlan, Plan, ProbePlan, Protocol};
+use super::{ApplicationPlan, CapturePlan, LegPlan, Plan, ProbePlan, Protocol};
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, Mode, Nat, Pool, Probe,
     ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Tunnel, Upstream,
@@ -91,6 +91,10 @@ impl Plan {
             legs: config.legs.iter().map(device).collect(),
             applications,
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
+            capture: config
+                .capture
+                .as_ref()
+                .map(|capture| CapturePlan::from_config(capture, folder)),
         })
     }
 }

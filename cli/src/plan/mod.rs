@@ -1,8 +1,10 @@
 //! What a running balancer is made of, and how it is put together.
 
+mod capture;
 mod from_config;
 mod health;
 
+pub use capture::CapturePlan;
 pub use from_config::PlanError;
 
 use std::fmt;
@@ -38,6 +40,8 @@ pub struct Plan {
     /// How the backends of each pool are asked whether they are well, in the order of the engine's
     /// pools: for those whose probe is [`nat::Probe::External`].
     pub probes: Vec<Option<ProbePlan>>,
+    /// What is captured from the start.
+    pub capture: Option<CapturePlan>,
 }
 
 /// A probe that takes a connection.

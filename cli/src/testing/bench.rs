@@ -148,7 +148,10 @@ impl Bench {
     pub fn from_engine(config: nat::Config) -> Result<Self, BenchError> {
         let names = (0..config.legs.len()).map(|n| format!("leg{n}")).collect();
         let (applications, probes) = (Vec::new(), Vec::new());
-        Self::of_plan(Plan { engine: config, legs: Vec::new(), applications, probes }, names)
+        Self::of_plan(
+            Plan { engine: config, legs: Vec::new(), applications, probes, capture: None },
+            names,
+        )
     }
 
     fn of_plan(plan: Plan, names: Vec<String>) -> Result<Self, BenchError> {

@@ -2,6 +2,7 @@
 //! files that must be there.
 
 mod address;
+mod capture;
 mod file;
 mod health;
 mod leg;
@@ -42,6 +43,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     pickup::check(config, &mut found);
     tunnel::check(config, &mut found);
     health::check(config, &mut found);
+    capture::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     test::check(config, &config.tests, &mut found);
     if let Environment::Check { folder } = environment {

@@ -4,6 +4,7 @@
 //! were not written stand here with their defaults.
 
 mod access;
+mod capture;
 mod leg;
 mod policy;
 mod pool;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
+pub use capture::{Capture, Ring};
 pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
@@ -100,6 +102,8 @@ pub struct Config {
     pub control: Option<Control>,
     /// `[[test]]`.
     pub tests: Vec<Test>,
+    /// `[capture]`.
+    pub capture: Option<Capture>,
     /// False if the parser left something out because it was wrong, so that what is missing may well
     /// have been written.
     pub complete: bool,

@@ -64,7 +64,14 @@ fn burst(
 }
 
 /// Reports a key that has no meaning without another.
-fn alone(r: &mut Reader, table: &Table<'_>, span: Span, key: &str, needs: &str, example: &str) {
+pub(super) fn alone(
+    r: &mut Reader,
+    table: &Table<'_>,
+    span: Span,
+    key: &str,
+    needs: &str,
+    example: &str,
+) {
     r.report(Diagnostic::new(
         Code::MissingKey,
         format!("{} has no `{needs}`", table.path()),

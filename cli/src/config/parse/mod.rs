@@ -1,6 +1,7 @@
 //! From text to model.
 
 mod access;
+mod capture;
 mod leg;
 pub(super) mod pkt;
 mod policy;
@@ -82,6 +83,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let control = root.take(r, "control").and_then(|item| control(r, &item));
     let tests = root.take(r, "test");
     let tests = tests.map(|item| item.list(r, |r, item| test::test(r, &item))).unwrap_or_default();
+    let capture = root.take(r, "capture").and_then(|item| capture::capture(r, &item));
     root.finish(r);
     Config {
         seed: seed.map(|seed| seed.value),
@@ -98,6 +100,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
         rate_limits,
         control,
         tests,
+        capture,
         complete: true,
     }
 }
