@@ -78,6 +78,9 @@ pub struct RunArgs {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, env = "BALUN_CONFIG")]
     pub config: PathBuf,
+    /// Unix socket to take commands at, instead of the one that the file names
+    #[arg(long, value_name = "PATH", env = "BALUN_CONTROL")]
+    pub control: Option<PathBuf>,
     /// Do everything but open devices: check, put together, say what would run
     #[arg(long, env = "BALUN_DRY_RUN", value_parser = FalseyValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]

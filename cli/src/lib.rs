@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`], [`cmd`], [`console`], [`exit`] | the command line: flags, commands, streams, exit codes |
 //! | [`capture`] | captures that say what was done to each packet |
+//! | [`control`] | commands for a running instance, over a Unix socket |
 //! | [`config`] | the configuration file, and all that can be said about a wrong one |
 //! | [`plan`] | what a configuration asks for, put together |
 //! | [`runtime`] | the loop between devices and the balancer |
@@ -20,6 +21,7 @@ pub mod capture;
 pub mod cmd;
 pub mod config;
 pub mod console;
+pub mod control;
 pub mod demo;
 pub mod doctor;
 pub mod exit;

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nat::{Encapsulation, Mode, Nat};
 use netstack::LegId;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
 use crate::runtime::{Clock, Leg, Runtime};
 use crate::summary::Summary;
@@ -32,6 +33,13 @@ pub enum RunError {
     },
     /// The plan contradicts itself.
     Config(nat::ConfigError),
+    /// The control socket.
+    Control {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it is not.
+        source: io::Error,
+    },
     /// A device is gone, or the runtime could not be made.
     Io(io::Error),
 }
@@ -54,6 +62,9 @@ impl fmt::Display for RunError {
                 path.display()
             ),
             Self::Config(error) => error.fmt(f),
+            Self::Control { path, source } => {
+                write!(f, "cannot take commands at `{}`: {source}", path.display())
+            }
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -61,11 +72,11 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs `plan` until SIGINT or SIGTERM; says on `talk` what it does.
+/// Runs `plan` until SIGINT, SIGTERM or a command at the socket `control`; says on `talk` what it does.
 ///
 /// # Errors
 /// [`RunError`]; nothing is left behind.
-pub fn run(mut plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
+pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Result<(), RunError> {
     let tuns = plan
         .legs
         .iter()
@@ -79,8 +90,16 @@ pub fn run(mut plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
     runtime.block_on(async {
         // Before the first word is said, so that a signal sent at it is not lost.
         let stop = stop_signal().map_err(RunError::Io)?;
+        let server = control.map(|path| {
+            let bound = Server::bind(path);
+            bound.map_err(|source| RunError::Control { path: path.into(), source })
+        });
+        let server = server.transpose()?;
         // Nobody listening is no reason to stop.
         let _ = announce(talk, &plan);
+        if let Some(path) = control {
+            let _ = writeln!(talk, "control  {}", path.display());
+        }
         let _ = writeln!(talk, "running; Ctrl-C stops it");
         let names: Vec<_> = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
         let services = plan.engine.services.clone();
@@ -99,9 +118,10 @@ pub fn run(mut plan: Plan, talk: &mut impl Write) -> Result<(), RunError> {
             // It is the first.
             let _ = runtime.add_tap(tap);
         }
-        let result = runtime.run(stop).await;
+        let mut instance = Instance::new(server, names);
+        let result = runtime.run_attended(stop, &mut instance).await;
         let captured = runtime.end_taps();
-        let legs: Vec<_> = names.iter().zip(runtime.leg_stats().copied()).collect();
+        let legs: Vec<_> = instance.legs().iter().zip(runtime.leg_stats().copied()).collect();
         let engine = &runtime.balancer_mut().engine;
         let summary = Summary {
             legs: &legs,
@@ -124,7 +144,7 @@ pub(crate) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

@@ -40,7 +40,9 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> ExitCode {
     if args.dry_run {
         return dry_run(plan, console);
     }
-    match run::run(plan, &mut console.talker()) {
+    let configured = config.control.as_ref().and_then(|control| control.socket.as_ref());
+    let control = args.control.clone().or_else(|| configured.map(|path| folder.join(path)));
+    match run::run(plan, control.as_deref(), &mut console.talker()) {
         Ok(()) => ExitCode::Done,
         Err(error) => {
             console.error(&error.to_string());

@@ -21,7 +21,6 @@ const NOT_YET: &[&str] = &[
     "cache.*",
     "auth.*",
     "limit.*",
-    "control.socket",
     "control.metrics",
     "control.web",
 ];

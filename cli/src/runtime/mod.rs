@@ -9,7 +9,8 @@
 //! 2. **Run.** Timers fire and the applications of diverted flows run, with everything of the batch
 //!    before them, so that an answer carries the acknowledgment of what it answers.
 //! 3. **Transmit.** What they want sent goes through the engine and out.
-//! 4. **Wait**, if the round found nothing to read, for a leg, a timer or an application's wake-up.
+//! 4. **Wait**, if the round found nothing to read, for a leg, a timer or an application's wake-up. An
+//!    [`Attendant`] has its turn here, and has the balancer to itself.
 //!
 //! [`Taps`], if there are any, are shown each packet where it comes in, where it is decided on and where
 //! it leaves; they copy what they need, and threads of their own write.
@@ -46,6 +47,29 @@ const ROUNDS_BEFORE_YIELD: u32 = 8;
 pub trait Application: Divert {
     /// Ready if a task waits to be run; otherwise the context's waker is woken when one does.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Somebody who is served between rounds, and may look at the runtime and change it.
+pub trait Attendant<A> {
+    /// Ready if something was done after which the loop has to look around, or end; otherwise the
+    /// context's waker is woken when there is something to do.
+    fn poll(&mut self, runtime: &mut Runtime<A>, cx: &mut Context<'_>) -> Poll<Next>;
+}
+
+/// What an attendant wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A round, since something was changed.
+    Round,
+    /// The end.
+    Stop,
+}
+
+/// Nobody to be served.
+impl<A> Attendant<A> for () {
+    fn poll(&mut self, _: &mut Runtime<A>, _: &mut Context<'_>) -> Poll<Next> {
+        Poll::Pending
+    }
 }
 
 /// Devices and the balancer between them.
@@ -89,11 +113,23 @@ impl<A: Application> Runtime<A> {
         self.legs.iter().map(|leg| &leg.stats)
     }
 
-    /// Runs until `stop` is done, calling `each_wake` with the runtime whenever `ticker` says so.
+    /// Runs until `stop` is done.
     ///
     /// # Errors
     /// A device is gone: its TUN was deleted.
     pub async fn run(&mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        self.run_attended(stop, &mut ()).await
+    }
+
+    /// Runs until `stop` is done or `attendant` says so, who is served between rounds.
+    ///
+    /// # Errors
+    /// A device is gone: its TUN was deleted.
+    pub async fn run_attended(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        attendant: &mut impl Attendant<A>,
+    ) -> io::Result<()> {
         let mut stop = pin!(stop);
         let mut sleep = pin!(tokio::time::sleep(std::time::Duration::ZERO));
         let mut busy_rounds = 0;
@@ -105,7 +141,7 @@ impl<A: Application> Runtime<A> {
             }
             let pause = if received { Pause::Glance } else { Pause::UntilWork };
             busy_rounds = 0;
-            if self.wait(pause, stop.as_mut(), sleep.as_mut()).await {
+            if self.wait(pause, stop.as_mut(), sleep.as_mut(), attendant).await {
                 return Ok(());
             }
         }
@@ -185,6 +221,7 @@ impl<A: Application> Runtime<A> {
         pause: Pause,
         mut stop: Pin<&mut impl Future<Output = ()>>,
         mut sleep: Pin<&mut Sleep>,
+        attendant: &mut impl Attendant<A>,
     ) -> bool {
         match self.balancer.poll_timeout() {
             Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
@@ -199,6 +236,11 @@ impl<A: Application> Runtime<A> {
                 return Poll::Ready(true);
             }
             let mut ready = pause == Pause::Glance;
+            match attendant.poll(self, cx) {
+                Poll::Ready(Next::Stop) => return Poll::Ready(true),
+                Poll::Ready(Next::Round) => ready = true,
+                Poll::Pending => {}
+            }
             ready |= sleep.as_mut().poll(cx).is_ready();
             ready |= self.balancer.divert.poll_wake(cx).is_ready();
             for leg in &mut self.legs {

@@ -31,12 +31,13 @@
 //! | [`userns`] | the user namespace that stands in for root |
 //! | [`probe`] | what this machine allows |
 //! | [`memory`] | two devices joined by bounded queues |
+//! | [`pass`] | descriptors handed from process to process |
 //! | [`pcap`] | classic captures: reader and writer |
 //! | [`pcapng`] | captures of the newer format: reader and writer |
 //! | [`link`] | what stands in front of IP packets in captures |
 //! | [`capture_reader`] | [`CaptureReader`]: captures of either format |
 //! | [`capture`] | [`PcapDevice`]: a capture as a device |
-//! | `sys` | the ioctls: the only unsafe code of the project |
+//! | `sys` | the calls that have no safe wrapper: the only unsafe code of the project |
 
 pub mod capture;
 pub mod capture_reader;
@@ -46,6 +47,7 @@ pub mod memory;
 pub mod netlink;
 pub mod netns;
 pub mod offload;
+pub mod pass;
 pub mod pcap;
 pub mod pcapng;
 pub mod probe;

@@ -1,5 +1,5 @@
-//! The calls that no safe wrapper exists for: ioctls, and registering a descriptor with the reactor.
-//! Nothing else in the project is unsafe.
+//! The calls that no safe wrapper exists for: ioctls, registering a descriptor with the reactor, and
+//! taking over descriptors that another process has sent. Nothing else in the project is unsafe.
 //!
 //! `setns`, `unshare`, `read`, `write`, `fcntl` are called through nix, whose functions are safe. It
 //! has none for these; they are declared by its macros, which fix the type of the argument.
@@ -9,14 +9,15 @@
 
 #![expect(
     unsafe_code,
-    reason = "ioctl is a variadic C function, and a reactor cannot check who owns a descriptor"
+    reason = "ioctl is a variadic C function, and nobody can check who owns a descriptor"
 )]
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -57,6 +58,30 @@ pub(super) fn register_readable(tun: Tun) -> io::Result<AsyncFd<Tun>> {
     // closes it only when dropped, which the `AsyncFd` does after it has deregistered.
     let registered = unsafe { AsyncFd::register_with_interest(tun, Interest::READABLE) };
     registered.map_err(Into::into)
+}
+
+/// Reads from a Unix socket, with the descriptors that came along. They are closed on exec.
+///
+/// # Errors
+/// Those of `recvmsg(2)`.
+pub(super) fn receive_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut room = nix::cmsg_space!([RawFd; super::pass::MAX_PASSED]);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags)?;
+    let mut descriptors = Vec::new();
+    // What did not fit into `room` the kernel has closed itself.
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: `recvmsg` made each of these descriptors for this process a moment ago, so that
+            // they are open, and nobody else knows them or will close them.
+            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
 }
 
 nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);

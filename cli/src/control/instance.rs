@@ -1,0 +1,86 @@
+//! A running instance, as its control socket sees it.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use l7::divert::Proxy;
+use serde_json::json;
+
+use super::request::{Answer, Request};
+use super::server::Server;
+use crate::runtime::{Attendant, Next, Runtime};
+
+/// What answers requests, beside the runtime itself.
+#[derive(Debug)]
+pub struct Instance {
+    server: Option<Server>,
+    /// Names of the legs, in their order.
+    legs: Vec<String>,
+    started: Instant,
+    stopping: bool,
+}
+
+impl Instance {
+    /// An instance with legs of these names, reached by `server` if there is one.
+    pub fn new(server: Option<Server>, legs: Vec<String>) -> Self {
+        Self { server, legs, started: Instant::now(), stopping: false }
+    }
+
+    /// Names of the legs, in their order.
+    pub fn legs(&self) -> &[String] {
+        &self.legs
+    }
+
+    /// Does what is asked for.
+    pub fn answer(&mut self, request: Request, runtime: &mut Runtime<Proxy>) -> Answer {
+        match request {
+            Request::Status => self.status(runtime),
+            Request::Stop => {
+                self.stopping = true;
+                Answer::done()
+            }
+        }
+    }
+
+    fn status(&self, runtime: &mut Runtime<Proxy>) -> Answer {
+        let legs: Vec<_> = self
+            .legs
+            .iter()
+            .zip(runtime.leg_stats())
+            .map(|(name, leg)| {
+                json!({
+                    "name": name,
+                    "received": leg.received,
+                    "received-bytes": leg.received_bytes,
+                    "sent": leg.sent,
+                    "sent-bytes": leg.sent_bytes,
+                    "send-drops": leg.send_drops,
+                })
+            })
+            .collect();
+        let stats = runtime.balancer_mut().engine.stats();
+        Answer::ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime-ms": self.started.elapsed().as_millis() as u64,
+            "packets": stats.packets,
+            "forwarded": stats.forwarded,
+            "flows-opened": stats.flows_opened,
+            "legs": legs,
+        }))
+    }
+}
+
+impl Attendant<Proxy> for Instance {
+    fn poll(&mut self, runtime: &mut Runtime<Proxy>, cx: &mut Context<'_>) -> Poll<Next> {
+        // Taken out while it is served, so that answers may look at the rest.
+        let Some(mut server) = self.server.take() else { return Poll::Pending };
+        let answered = server.poll(cx, &mut |request| self.answer(request, runtime));
+        self.server = Some(server);
+        match answered {
+            Poll::Ready(()) if self.stopping => Poll::Ready(Next::Stop),
+            Poll::Ready(()) => Poll::Ready(Next::Round),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
