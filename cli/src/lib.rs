@@ -9,7 +9,8 @@
 //! | [`plan`] | what a configuration asks for, put together |
 //! | [`runtime`] | the loop between devices and the balancer |
 //! | [`run`], [`demo`], [`doctor`] | what the commands of these names do |
-//! | [`lab`] | web servers and clients |
+//! | [`lab`] | labs: nodes in namespaces, their servers and clients |
+//! | [`link`] | links that lose and delay, in virtual and in real time |
 //! | [`sim`] | hosts and links in memory, on a virtual clock |
 //! | [`testing`] | tests of a configuration: a balancer on a bench |
 //! | [`ladder`] | packets between lifelines, as a picture |
@@ -28,6 +29,7 @@ pub mod exit;
 pub mod kernel;
 pub mod lab;
 pub mod ladder;
+pub mod link;
 pub mod plan;
 pub mod run;
 pub mod runtime;

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nat::{Encapsulation, Mode, Nat};
-use netstack::LegId;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
-use crate::runtime::{Clock, Leg, Runtime};
+use crate::runtime::{Clock, Runtime};
 use crate::summary::Summary;
 
 /// Why it did not start, or did not go on.
@@ -103,12 +102,8 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let _ = writeln!(talk, "running; Ctrl-C stops it");
         let names: Vec<_> = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
         let services = plan.engine.services.clone();
-        let legs = (0..)
-            .zip(tuns)
-            .map(|(id, tun)| Leg::new(LegId(id), tun))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(RunError::Io)?;
         let capture = plan.capture.take().map(|capture| (capture, plan.engine.seed));
+        let legs = plan.open_legs(tuns).map_err(RunError::Io)?;
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some((capture, seed)) = capture {

@@ -201,7 +201,7 @@ fn leg(number: u8, netns: Option<&String>) -> LegPlan {
         .map(|(family, length)| (address(family, number), length))
         .to_vec();
     tun.default_route = true;
-    LegPlan { netns: netns.cloned(), tun }
+    LegPlan::new(netns.cloned(), tun)
 }
 
 fn engine_leg(leg: &LegPlan) -> LegConfig {

@@ -188,7 +188,7 @@ fn direct_link(plan: &Plan) -> (Tun, Tun) {
     let open = |leg: usize, routes| {
         let mut tun = TunConfig::new("direct");
         tun.routes = routes;
-        LegPlan { netns: plan.legs[leg].netns.clone(), tun }.open().unwrap()
+        LegPlan::new(plan.legs[leg].netns.clone(), tun).open().unwrap()
     };
     let routes = FAMILIES.map(|family| (client(family), full_length(family))).to_vec();
     (open(1, routes), open(0, Vec::new()))

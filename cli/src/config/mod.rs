@@ -34,7 +34,7 @@ pub use check::{Environment, check};
 pub use codes::{Code, Severity};
 pub use diagnostic::{Diagnostic, Label};
 pub use model::Config;
-pub use parse::parse;
+pub use parse::{change_impairment, parse};
 pub use script::{LoadedScript, load_script};
 pub(crate) use suggest::nearest;
 

@@ -8,7 +8,6 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=veth",
     "leg.*.kind=pcap",
-    "leg.*.impair",
     "limits.memory",
     "pool.*.affinity.by=cookie",
     "pool.*.health.grpc",

@@ -43,7 +43,7 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
             let mut tun = TunConfig::new(&name);
             tun.addresses = vec![(address, 24)];
             tun.default_route = true;
-            LegPlan { netns: netns.get(i).cloned().flatten(), tun }
+            LegPlan::new(netns.get(i).cloned().flatten(), tun)
         })
         .collect();
     let engine_legs = legs

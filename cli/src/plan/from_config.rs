@@ -125,7 +125,11 @@ fn device(leg: &Leg) -> LegPlan {
     tun.mtu = leg.mtu.value;
     tun.addresses = leg.addresses.iter().map(|a| (a.address, a.length)).collect();
     tun.default_route = leg.default_route.value;
-    LegPlan { netns: leg.netns.as_ref().map(|name| name.value.clone()), tun }
+    LegPlan {
+        netns: leg.netns.as_ref().map(|name| name.value.clone()),
+        tun,
+        impair: leg.impair.unwrap_or_default(),
+    }
 }
 
 fn engine_leg(leg: &Leg) -> nat::LegConfig {

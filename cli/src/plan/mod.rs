@@ -20,13 +20,15 @@ use l7::upstream::Connect;
 use l7::{Service, SpliceService, proxy_protocol, serve, splice, tls};
 use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
+use netstack::LegId;
 use netstack::dev::netns::NamespaceError;
 use netstack::dev::{Namespace, Tun, TunConfig, TunError};
 use netstack::tcp::{Endpoint, EndpointConfig, Stack, TcpStream};
 
 pub use crate::config::model::Upstream;
 use crate::kernel::KernelConnect;
-use crate::runtime::Application;
+use crate::link::Settings;
+use crate::runtime::{Application, Leg};
 
 /// Everything that a balancer is made from, with nothing opened yet.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub struct LegPlan {
     pub netns: Option<String>,
     /// The device.
     pub tun: TunConfig,
+    /// How its link misbehaves.
+    pub impair: Settings,
 }
 
 /// What runs on top of a diverted service's connections.
@@ -129,6 +133,11 @@ pub type ReadStats = Rc<dyn Fn() -> ApplicationStats>;
 pub type AllStats = Vec<(ServiceId, ReadStats)>;
 
 impl LegPlan {
+    /// A device in that namespace, behind a link that does nothing to packets.
+    pub fn new(netns: Option<String>, tun: TunConfig) -> Self {
+        Self { netns, tun, impair: Settings::default() }
+    }
+
     /// Makes the device.
     ///
     /// # Errors
@@ -147,6 +156,21 @@ impl LegPlan {
 }
 
 impl Plan {
+    /// Legs over opened devices, each behind the link that the plan gives it. Must be called inside a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// A descriptor could not be registered for readiness.
+    pub fn open_legs(&self, tuns: Vec<Tun>) -> std::io::Result<Vec<Leg>> {
+        let legs = (0..).zip(tuns).zip(&self.legs);
+        legs.map(|((id, tun), plan)| {
+            let mut leg = Leg::new(LegId(id), tun)?;
+            leg.impair(plan.impair, derive(self.engine.seed, 300 + u64::from(id)));
+            Ok(leg)
+        })
+        .collect()
+    }
+
     /// Puts engine and applications together.
     ///
     /// # Errors

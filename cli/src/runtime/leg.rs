@@ -3,10 +3,12 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use netstack::dev::{Device, Received, Tun};
-use netstack::{LegId, Packet};
+use netstack::dev::{Device, Received, Transmitted, Tun};
+use netstack::{Instant, LegId, Packet};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::link::{Line, Settings, Way};
 
 /// What went through a leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Leg {
     pub id: LegId,
     /// Its counters.
     pub stats: LegStats,
+    /// The link that impairs it, if one does.
+    pub line: Option<Box<Line>>,
     pub(super) device: AsyncFd<Tun>,
 }
 
@@ -40,7 +44,52 @@ impl Leg {
     /// The descriptor could not be registered for readiness.
     pub fn new(id: LegId, tun: Tun) -> io::Result<Self> {
         let device = tun.into_async()?;
-        Ok(Self { id, stats: LegStats::default(), device })
+        Ok(Self { id, stats: LegStats::default(), line: None, device })
+    }
+
+    /// The longest packet that its device carries.
+    pub fn mtu(&self) -> u16 {
+        self.device.get_ref().mtu()
+    }
+
+    /// Changes what its link does; `seed` is for one that did nothing so far.
+    pub fn impair(&mut self, settings: Settings, seed: u64) {
+        match &mut self.line {
+            Some(line) => line.set(settings),
+            None if settings.impairs() => {
+                self.line = Some(Box::new(Line::new(settings, self.mtu(), seed)));
+            }
+            None => {}
+        }
+    }
+
+    /// Sends a packet off, or puts it on its way.
+    pub(super) fn send(&mut self, now: Instant, packet: &mut Packet) -> io::Result<()> {
+        if let Some(line) = &mut self.line {
+            line.put(Way::To, now, packet);
+            return Ok(());
+        }
+        self.write(packet)
+    }
+
+    /// Sends what has come to the end of its way.
+    pub(super) fn send_arrived(&mut self, now: Instant, packet: &mut Packet) -> io::Result<()> {
+        while self.line.as_mut().is_some_and(|line| line.take(Way::To, now, packet)) {
+            self.write(packet)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, packet: &mut Packet) -> io::Result<()> {
+        let bytes = packet.len() as u64;
+        match self.device.get_mut().transmit(packet)? {
+            Transmitted::Sent => {
+                self.stats.sent += 1;
+                self.stats.sent_bytes += bytes;
+            }
+            Transmitted::WouldBlock | Transmitted::Dropped(_) => self.stats.send_drops += 1,
+        }
+        Ok(())
     }
 
     pub(super) fn receive(&mut self, packet: &mut Packet) -> io::Result<Received> {

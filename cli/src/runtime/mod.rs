@@ -15,6 +15,9 @@
 //! [`Taps`], if there are any, are shown each packet where it comes in, where it is decided on and where
 //! it leaves; they copy what they need, and threads of their own write.
 //!
+//! A leg whose link is impaired has a [`Line`](crate::link::Line): what is read from it, and what is to
+//! be written to it, waits there until it arrives. Others pay a branch for it.
+//!
 //! Sending never waits: a TUN whose queue is full drops, as a wire would, and the drop is counted.
 
 mod clock;
@@ -29,11 +32,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use nat::{Balancer, Divert, Verdict};
-use netstack::dev::{Device, Received, Transmitted};
+use netstack::dev::Received;
 use netstack::{Instant, Packet};
 use tokio::time::Sleep;
 
 use crate::capture::{Report, Tap, Taps, TooManyTaps};
+use crate::link::Way;
 
 /// Packets read from one leg before the others have their turn: large enough that the cost of a round
 /// is shared, small enough that an answer does not wait long.
@@ -113,6 +117,11 @@ impl<A: Application> Runtime<A> {
         self.legs.iter().map(|leg| &leg.stats)
     }
 
+    /// A leg, to look at or to change between rounds.
+    pub fn leg_mut(&mut self, index: usize) -> Option<&mut Leg> {
+        self.legs.get_mut(index)
+    }
+
     /// Runs until `stop` is done.
     ///
     /// # Errors
@@ -158,43 +167,62 @@ impl<A: Application> Runtime<A> {
         loop {
             self.packet.id = 0;
             if !self.balancer.poll_transmit(now, &mut self.packet) {
-                return Ok(received);
+                break;
             }
             self.leave(now)?;
         }
+        for leg in self.legs.iter_mut().filter(|leg| leg.line.is_some()) {
+            leg.send_arrived(now, &mut self.packet)?;
+        }
+        Ok(received)
     }
 
     fn receive(&mut self, now: Instant, index: usize) -> io::Result<bool> {
+        let mut received = true;
         for n in 0..BATCH {
             let leg = &mut self.legs[index];
             match leg.receive(&mut self.packet)? {
-                Received::WouldBlock | Received::End => return Ok(n > 0),
+                Received::WouldBlock | Received::End => {
+                    received = n > 0;
+                    break;
+                }
                 Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
                 Received::Packet => {
                     self.packet.leg = leg.id;
-                    if !self.taps.is_empty() {
-                        self.taps.arrives(&mut self.packet);
-                    }
-                    let verdict = self.balancer.handle_packet(now, &mut self.packet);
-                    if !self.taps.is_empty() {
-                        self.taps.decided(now, &self.balancer.engine, &self.packet);
-                    }
-                    match verdict {
-                        Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
-                            transmit(&mut self.legs, &mut self.packet)?;
-                        }
-                        Verdict::Divert(_)
-                        | Verdict::Hold
-                        | Verdict::Consumed
-                        | Verdict::Drop(_) => {}
-                    }
-                    while self.balancer.engine.poll_transmit(&mut self.packet) {
-                        self.leave(now)?;
+                    match &mut leg.line {
+                        Some(line) => line.put(Way::From, now, &self.packet),
+                        None => self.handle(now)?,
                     }
                 }
             }
         }
-        Ok(true)
+        while let Some(line) = &mut self.legs[index].line
+            && line.take(Way::From, now, &mut self.packet)
+        {
+            self.handle(now)?;
+        }
+        Ok(received)
+    }
+
+    /// Gives the packet its verdict.
+    fn handle(&mut self, now: Instant) -> io::Result<()> {
+        if !self.taps.is_empty() {
+            self.taps.arrives(&mut self.packet);
+        }
+        let verdict = self.balancer.handle_packet(now, &mut self.packet);
+        if !self.taps.is_empty() {
+            self.taps.decided(now, &self.balancer.engine, &self.packet);
+        }
+        match verdict {
+            Verdict::Forward | Verdict::Reply | Verdict::Reject(_) => {
+                transmit(now, &mut self.legs, &mut self.packet)?;
+            }
+            Verdict::Divert(_) | Verdict::Hold | Verdict::Consumed | Verdict::Drop(_) => {}
+        }
+        while self.balancer.engine.poll_transmit(&mut self.packet) {
+            self.leave(now)?;
+        }
+        Ok(())
     }
 
     /// Sends a packet that is nobody's verdict.
@@ -202,7 +230,7 @@ impl<A: Application> Runtime<A> {
         if !self.taps.is_empty() {
             self.taps.leaves(now, &self.balancer.engine, &mut self.packet);
         }
-        transmit(&mut self.legs, &mut self.packet)
+        transmit(now, &mut self.legs, &mut self.packet)
     }
 
     /// Lets captures go on their way, and forgets those that have ended.
@@ -223,7 +251,8 @@ impl<A: Application> Runtime<A> {
         mut sleep: Pin<&mut Sleep>,
         attendant: &mut impl Attendant<A>,
     ) -> bool {
-        match self.balancer.poll_timeout() {
+        let arrivals = self.legs.iter().filter_map(|leg| leg.line.as_ref()?.poll_timeout());
+        match arrivals.chain(self.balancer.poll_timeout()).min() {
             Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
             None => sleep.as_mut().reset(self.clock.tokio(self.clock.now() + IDLE)),
         }
@@ -262,15 +291,7 @@ enum Pause {
     UntilWork,
 }
 
-fn transmit(legs: &mut [Leg], packet: &mut Packet) -> io::Result<()> {
+fn transmit(now: Instant, legs: &mut [Leg], packet: &mut Packet) -> io::Result<()> {
     let Some(leg) = legs.get_mut(usize::from(packet.leg.0)) else { return Ok(()) };
-    let bytes = packet.len() as u64;
-    match leg.device.get_mut().transmit(packet)? {
-        Transmitted::Sent => {
-            leg.stats.sent += 1;
-            leg.stats.sent_bytes += bytes;
-        }
-        Transmitted::WouldBlock | Transmitted::Dropped(_) => leg.stats.send_drops += 1,
-    }
-    Ok(())
+    leg.send(now, packet)
 }

@@ -16,11 +16,10 @@
 
 mod fault;
 mod host;
-mod link;
 
 pub use fault::QUEUE;
 pub use host::{Host, Plain, SimDial};
-pub use link::{Impairment, Link};
+pub use crate::link::{Impairment, Link};
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,6 +33,7 @@ use nat::{Balancer, Engine, Verdict};
 use netstack::{Instant, LegId, Packet};
 
 use crate::capture::{Report, Tap, Taps, TooManyTaps};
+use crate::link::Way;
 use crate::runtime::{Application, Clock};
 
 use fault::Faults;
@@ -341,7 +341,11 @@ impl<A: Application> Network<A> {
         }
         let Some(link) = self.links.get_mut(usize::from(packet.leg.0)) else { return };
         let (in_flight, sequence) = (&mut self.in_flight, &mut self.sequence);
-        link.carry(now, packet, |at, packet| {
+        let way = match to {
+            Place::Host => Way::To,
+            Place::Balancer => Way::From,
+        };
+        link.carry(way, now, packet, |at, packet| {
             *sequence += 1;
             in_flight.push(Reverse(Arrival { at, sequence: *sequence, to, packet }));
         });

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Prefix, Span, Spanned};
+use crate::link::Settings;
 
 /// A TUN device, or another way in and out.
 #[derive(Clone, Debug)]
@@ -27,7 +28,9 @@ pub struct Leg {
     /// What it is made of.
     pub kind: LegKind,
     /// How its link misbehaves.
-    pub impair: Option<Impairment>,
+    pub impair: Option<Settings>,
+    /// The node of the lab that it leads to, by its place among them; none of a leg of the file.
+    pub node: Option<usize>,
 }
 
 /// What a leg is made of.
@@ -40,25 +43,6 @@ pub enum LegKind {
     Veth,
     /// A capture file.
     Pcap,
-}
-
-/// How a link misbehaves. Probabilities from 0 to 1.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Impairment {
-    /// Added delay.
-    pub delay: Duration,
-    /// Variation of the delay.
-    pub jitter: Duration,
-    /// Probability that a packet is lost.
-    pub loss: f64,
-    /// Probability that it comes twice.
-    pub duplicate: f64,
-    /// Probability that it comes late.
-    pub reorder: f64,
-    /// Probability that a bit of it is flipped.
-    pub corrupt: f64,
-    /// Bits per second; none is no limit.
-    pub rate: Option<u64>,
 }
 
 /// Addresses and ports that backends see as the source of full NAT.

@@ -16,7 +16,7 @@ use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
 pub use capture::{Capture, Ring};
-pub use leg::{Impairment, Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
+pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
 pub use service::{

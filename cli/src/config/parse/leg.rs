@@ -2,13 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::model::{Impairment, Leg, LegKind, Spanned};
+use super::super::model::{Leg, LegKind, Spanned};
 use super::super::reader::{Item, Reader};
 use super::super::value;
+use super::impair::impair;
 
 /// From what every IPv4 link must carry (RFC 791) to what the length field can say.
-const MTU: RangeInclusive<u16> = 68..=65_535;
-const DEFAULT_MTU: u16 = 1500;
+pub(super) const MTU: RangeInclusive<u16> = 68..=65_535;
+pub(super) const DEFAULT_MTU: u16 = 1500;
 const ADDRESSES: &str = "[\"10.99.0.254/24\"]";
 
 const KINDS: [(&str, LegKind); 3] =
@@ -43,27 +44,6 @@ pub(super) fn leg(r: &mut Reader, item: &Item<'_>) -> Option<Leg> {
         icmp_errors: icmp_errors.is_none_or(|errors| errors.value),
         kind: kind.map(|kind| kind.value).unwrap_or_default(),
         impair,
+        node: None,
     })
-}
-
-fn impair(r: &mut Reader, item: &Item<'_>) -> Option<Impairment> {
-    let mut table = item.table(r)?;
-    let mut impair = Impairment::default();
-    for (key, time) in [("delay", &mut impair.delay), ("jitter", &mut impair.jitter)] {
-        let written = table.take(r, key).and_then(|item| item.parse(r, value::duration));
-        *time = written.map(|time| time.value).unwrap_or_default();
-    }
-    for (key, share) in [
-        ("loss", &mut impair.loss),
-        ("duplicate", &mut impair.duplicate),
-        ("reorder", &mut impair.reorder),
-        ("corrupt", &mut impair.corrupt),
-    ] {
-        let written = table.take(r, key).and_then(|item| item.parse(r, value::percentage));
-        *share = written.map(|share| share.value).unwrap_or_default();
-    }
-    let rate = table.take(r, "rate").and_then(|item| item.parse(r, value::bit_rate));
-    impair.rate = rate.map(|rate| rate.value);
-    table.finish(r);
-    Some(impair)
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod capture;
+mod impair;
 mod leg;
 pub(super) mod pkt;
 mod policy;
@@ -12,6 +13,7 @@ mod test;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use impair::change as change_impairment;
 use toml::de::DeTable;
 
 use super::codes::Code;
@@ -69,7 +71,8 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let seed = root.take(r, "seed").and_then(|item| item.integer(r, 0..=i64::MAX as u64));
     let hide_hop = root.take(r, "hide-hop").and_then(|item| item.boolean(r));
     let legs = root.take(r, "leg");
-    let legs = legs.map(|item| item.list(r, |r, item| leg::leg(r, &item))).unwrap_or_default();
+    let legs: Vec<_> =
+        legs.map(|item| item.list(r, |r, item| leg::leg(r, &item))).unwrap_or_default();
     let snat = root.take(r, "snat").and_then(|item| snat(r, &item));
     let timeouts = root.take(r, "timeouts").and_then(|item| timeouts(r, &item));
     let limits = root.take(r, "limits").and_then(|item| limits(r, &item));
