@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    balun::cmd::main().into()
+    balun::cmd::main()
 }

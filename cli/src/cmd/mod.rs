@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod lab;
 mod run;
 mod test;
 mod version;
@@ -16,23 +17,37 @@ use crate::console::Console;
 use crate::exit::ExitCode;
 
 /// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+pub fn main() -> std::process::ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return not_parsed(&error).into(),
     };
+    // These speak for themselves: what they end with is a command's own.
+    match &arguments.command {
+        Command::LabInit => return crate::lab::init::main().into(),
+        Command::LabRun { command } => return crate::lab::tool::main(command),
+        _ => {}
+    }
     let console = Console::new(arguments.verbosity);
     console.log();
-    match &arguments.command {
-        Command::Run(args) => run::run(args, &console),
-        Command::Check(args) => check::run(args, &console),
-        Command::Test(args) => test::run(args, &console),
-        Command::Demo(args) => demo::run(args, &console),
-        Command::Doctor(args) => doctor::run(args, &console),
-        Command::Explain(args) => explain::run(args, &console),
-        Command::Config(command) => config::run(*command, &console),
-        Command::Version(args) => version::run(*args, &console),
-        Command::TryRootless => doctor::try_rootless(&console),
+    if let Command::Lab(args) = &arguments.command {
+        return lab::run(args, &console);
+    }
+    run_command(&arguments.command, &console).into()
+}
+
+fn run_command(command: &Command, console: &Console) -> ExitCode {
+    match command {
+        Command::Run(args) => run::run(args, console),
+        Command::Check(args) => check::run(args, console),
+        Command::Test(args) => test::run(args, console),
+        Command::Demo(args) => demo::run(args, console),
+        Command::Doctor(args) => doctor::run(args, console),
+        Command::Explain(args) => explain::run(args, console),
+        Command::Config(command) => config::run(*command, console),
+        Command::Version(args) => version::run(*args, console),
+        Command::TryRootless => doctor::try_rootless(console),
+        Command::Lab(_) | Command::LabInit | Command::LabRun { .. } => ExitCode::Usage,
     }
 }
 

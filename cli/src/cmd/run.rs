@@ -21,6 +21,11 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> ExitCode {
     let source = Source { file: &loaded.file, text: &loaded.text };
     console.say(&render::text(&source, &loaded.diagnostics, console.color()));
     let Some(config) = &loaded.config else { return refused(&loaded, console) };
+    if config.lab.is_some() {
+        console.error(&format!("`{}` describes a lab", loaded.file));
+        console.say(&format!("help: `balun lab -f {} up` brings it up\n", loaded.file));
+        return ExitCode::Config;
+    }
     let folder = args.config.parent().unwrap_or(Path::new(""));
     let plan = seed::from_system()
         .map_err(|e| format!("cannot read random numbers: {e}"))

@@ -235,6 +235,11 @@ impl<'d> Item<'d> {
         quoted(&self.path.shown)
     }
 
+    /// True for a string, where something else may stand too.
+    pub(super) const fn is_text(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     pub(super) fn text(&self, reader: &mut Reader) -> Option<Spanned<&'d str>> {
         if let DeValue::String(text) = self.value {
             return Some(Spanned::new(text, self.span.clone()));

@@ -8,11 +8,16 @@ use serde_json::json;
 
 use super::request::{Answer, Request};
 use super::server::Server;
+use crate::exit::ExitCode;
+use crate::lab::World;
 use crate::runtime::{Attendant, Next, Runtime};
 
 /// What answers requests, beside the runtime itself.
 #[derive(Debug)]
 pub struct Instance {
+    /// The lab around the balancer, if there is one. It goes down before the socket does: whoever sees
+    /// that the socket is gone may rely on it.
+    lab: Option<World>,
     server: Option<Server>,
     /// Names of the legs, in their order.
     legs: Vec<String>,
@@ -23,7 +28,13 @@ pub struct Instance {
 impl Instance {
     /// An instance with legs of these names, reached by `server` if there is one.
     pub fn new(server: Option<Server>, legs: Vec<String>) -> Self {
-        Self { server, legs, started: Instant::now(), stopping: false }
+        Self { server, legs, lab: None, started: Instant::now(), stopping: false }
+    }
+
+    /// The same, with a lab around it.
+    #[must_use]
+    pub fn with_lab(self, lab: World) -> Self {
+        Self { lab: Some(lab), ..self }
     }
 
     /// Names of the legs, in their order.
@@ -39,7 +50,17 @@ impl Instance {
                 self.stopping = true;
                 Answer::done()
             }
+            Request::LabPs => self.lab(|lab| lab.ps(runtime)),
+            Request::LabEnter { node } => self.lab(|lab| lab.enter(&node)),
+            Request::LabLink { node, direction, set } => {
+                self.lab(|lab| lab.link(&node, direction, &set, runtime))
+            }
         }
+    }
+
+    fn lab(&self, answer: impl FnOnce(&World) -> Answer) -> Answer {
+        let none = || Answer::refused(ExitCode::CouldNot, "this instance runs no lab");
+        self.lab.as_ref().map_or_else(none, answer)
     }
 
     fn status(&self, runtime: &mut Runtime<Proxy>) -> Answer {

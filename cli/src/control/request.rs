@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::ExitCode;
+use crate::lab::Direction;
 
 /// What a client asks: on the wire `{"request": "status"}`, with the fields of the variant beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,24 @@ pub enum Request {
     Status,
     /// End, as at SIGTERM.
     Stop,
+    /// The nodes of a lab.
+    LabPs,
+    /// The namespaces of a node, as descriptors, in the order in which they are to be entered.
+    LabEnter {
+        /// Its name.
+        node: String,
+    },
+    /// What the link to a node does; changed first if there is anything to set.
+    LabLink {
+        /// Its name.
+        node: String,
+        /// Which way.
+        #[serde(default)]
+        direction: Direction,
+        /// Changes such as `loss=1%`.
+        #[serde(default)]
+        set: Vec<String>,
+    },
 }
 
 /// What a client is told.
@@ -83,6 +102,10 @@ mod tests {
         let parse = serde_json::from_str::<Request>;
         assert_eq!(parse(r#"{"request":"status"}"#).unwrap(), Request::Status);
         assert_eq!(serde_json::to_string(&Request::Stop).unwrap(), r#"{"request":"stop"}"#);
+        let link = r#"{"request":"lab-link","node":"client","set":["loss=1%"]}"#;
+        let (node, set) = ("client".to_owned(), vec!["loss=1%".to_owned()]);
+        let direction = Direction::Both;
+        assert_eq!(parse(link).unwrap(), Request::LabLink { node, direction, set });
         parse(r#"{"request":"dance"}"#).unwrap_err();
         let (line, _) = Answer::done().into_line();
         assert_eq!(line, b"{\"ok\":null}\n");

@@ -40,7 +40,7 @@ pub fn show(
 }
 
 /// Gets hold of the rights to make namespaces and devices; says how.
-fn climb() -> Result<&'static str, String> {
+pub(crate) fn climb() -> Result<&'static str, String> {
     let node = probe::tun_node();
     if node.state == State::Fail {
         return Err(text(&node));

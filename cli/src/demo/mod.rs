@@ -13,6 +13,7 @@ mod report;
 mod simulated;
 mod topology;
 
+pub(crate) use ladder::climb;
 pub use ladder::show;
 pub use options::{MAX_BACKENDS, Options};
 pub use real::run as run_real;

@@ -20,14 +20,18 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
             "add `[[leg]]` with a `name` and an `address`",
         ));
     }
-    duplicates(config.legs.iter().map(|leg| &leg.name), "leg", found);
+    let of_file = config.legs.iter().filter(|leg| leg.node.is_none());
+    duplicates(of_file.map(|leg| &leg.name), "leg", found);
     for leg in &config.legs {
         small_mtu(leg, found);
     }
     default_routes(&config.legs, found);
     for (i, leg) in config.legs.iter().enumerate() {
         for earlier in &config.legs[..i] {
-            overlap(earlier, leg, found);
+            // Nodes that have the same address are told so as nodes.
+            if earlier.node.is_none() || leg.node.is_none() {
+                overlap(earlier, leg, found);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod address;
 mod capture;
 mod file;
 mod health;
+mod lab;
 mod leg;
 mod name;
 mod nat;
@@ -37,6 +38,9 @@ pub enum Environment<'a> {
 pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     leg::check(config, &mut found);
+    if let Some(lab) = &config.lab {
+        lab::check(lab, config.complete, &mut found);
+    }
     name::check(config, &mut found);
     address::check(config, &mut found);
     nat::check(config, &mut found);

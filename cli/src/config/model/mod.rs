@@ -5,6 +5,7 @@
 
 mod access;
 mod capture;
+mod lab;
 mod leg;
 mod policy;
 mod pool;
@@ -16,6 +17,7 @@ use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
 pub use capture::{Capture, Ring};
+pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
@@ -104,6 +106,8 @@ pub struct Config {
     pub tests: Vec<Test>,
     /// `[capture]`.
     pub capture: Option<Capture>,
+    /// `[lab]`, whose nodes have legs among the others.
+    pub lab: Option<Lab>,
     /// False if the parser left something out because it was wrong, so that what is missing may well
     /// have been written.
     pub complete: bool,

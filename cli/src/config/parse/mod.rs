@@ -3,6 +3,7 @@
 mod access;
 mod capture;
 mod impair;
+mod lab;
 mod leg;
 pub(super) mod pkt;
 mod policy;
@@ -71,7 +72,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let seed = root.take(r, "seed").and_then(|item| item.integer(r, 0..=i64::MAX as u64));
     let hide_hop = root.take(r, "hide-hop").and_then(|item| item.boolean(r));
     let legs = root.take(r, "leg");
-    let legs: Vec<_> =
+    let mut legs: Vec<_> =
         legs.map(|item| item.list(r, |r, item| leg::leg(r, &item))).unwrap_or_default();
     let snat = root.take(r, "snat").and_then(|item| snat(r, &item));
     let timeouts = root.take(r, "timeouts").and_then(|item| timeouts(r, &item));
@@ -87,6 +88,10 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let tests = root.take(r, "test");
     let tests = tests.map(|item| item.list(r, |r, item| test::test(r, &item))).unwrap_or_default();
     let capture = root.take(r, "capture").and_then(|item| capture::capture(r, &item));
+    let lab = root.take(r, "lab").and_then(|item| lab::lab(r, &item));
+    if let Some(lab) = &lab {
+        legs.extend(lab::legs(lab));
+    }
     root.finish(r);
     Config {
         seed: seed.map(|seed| seed.value),
@@ -104,6 +109,7 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
         control,
         tests,
         capture,
+        lab,
         complete: true,
     }
 }

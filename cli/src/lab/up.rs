@@ -1,0 +1,213 @@
+//! A lab that runs: packets, commands, expectations.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
+
+use super::expect;
+use super::world::{World, failure};
+use crate::config::model::{self, Config};
+use crate::control::{Instance, Server};
+use crate::demo::climb;
+use crate::plan::{OpenError, Plan};
+use crate::run::stop_signal;
+use crate::runtime::{Clock, Runtime};
+
+/// Why a lab did not come up, or did not stay up.
+#[derive(Debug)]
+pub enum LabError {
+    /// The machine allows no namespaces or devices.
+    Environment(String),
+    /// Another lab of this name runs, or the socket cannot be made.
+    Control {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it is not.
+        source: io::Error,
+    },
+    /// The device of a node, or of a leg.
+    Open {
+        /// Whose.
+        node: String,
+        /// What could not be done.
+        source: OpenError,
+    },
+    /// The processes of a node.
+    Process {
+        /// Which.
+        node: String,
+        /// What could not be done.
+        source: io::Error,
+    },
+    /// What a node runs has failed.
+    Node(String),
+    /// The configuration contradicts itself.
+    Config(nat::ConfigError),
+    /// A device is gone, or the runtime could not be made.
+    Io(io::Error),
+}
+
+impl LabError {
+    /// True if the machine does not allow it, whatever the lab is.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Environment(_) => true,
+            Self::Open { source, .. } => source.is_environment(),
+            Self::Process { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for LabError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(text) | Self::Node(text) => f.write_str(text),
+            Self::Control { path, source } => {
+                write!(f, "cannot take commands at `{}`: {source}", path.display())
+            }
+            Self::Open { node, source } => write!(f, "node `{node}` cannot be made: {source}"),
+            Self::Process { node, source } => {
+                write!(f, "node `{node}` cannot be given a PID namespace and its init: {source}")
+            }
+            Self::Config(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LabError {}
+
+/// How a lab is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The folder of the configuration file: where its commands run.
+    pub folder: &'a Path,
+    /// Where commands are taken, if they are.
+    pub socket: Option<&'a Path>,
+    /// Runs the lab's own expectations, then ends.
+    pub check: bool,
+}
+
+/// How a lab ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to.
+    Stopped,
+    /// Its expectations were tried.
+    Checked {
+        /// Those that do not hold.
+        failed: usize,
+    },
+    /// A signal came before all expectations were tried.
+    Interrupted,
+}
+
+/// Runs a lab. `ready` is called when all of it is up; data goes to `out`, talk to `talk`. Must be called
+/// before the process starts a thread.
+///
+/// # Errors
+/// [`LabError`]; nothing is left behind.
+pub fn up(
+    config: &Config,
+    lab: &model::Lab,
+    mut plan: Plan,
+    options: Options<'_>,
+    (mut out, talk): (impl Write + Send + 'static, &mut impl Write),
+    ready: impl FnOnce(),
+) -> Result<Outcome, LabError> {
+    let how = climb().map_err(LabError::Environment)?;
+    let rootless = how.starts_with("rootless");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        let server = options.socket.map(|path| {
+            Server::bind(path).map_err(|source| LabError::Control { path: path.into(), source })
+        });
+        let server = server.transpose()?;
+        let (mut world, tuns) = World::make(config, lab, &mut plan, (options.folder, rootless))?;
+        let legs = plan.open_legs(tuns)?;
+        // Nobody listening is no reason to stop.
+        let _ = announce(talk, config, lab, how);
+        let changes = world.changes.take();
+        let nodes = world.nodes.clone();
+        let names = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
+        let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
+        let mut runtime = Runtime::new(balancer, legs, Clock::start());
+        let mut instance = Instance::new(server, names).with_lab(world);
+        ready();
+
+        let (checked, mut check) = oneshot::channel();
+        if options.check {
+            let (lab, nodes) = (lab.clone(), nodes.clone());
+            std::thread::Builder::new().name("expect".into()).spawn(move || {
+                // Whoever asked may have been interrupted.
+                let _ = checked.send(expect::try_all(&lab, &nodes, &mut out));
+            })?;
+        }
+        let mut outcome = Outcome::Stopped;
+        let mut written = Ok(());
+        let mourn = async {
+            let Some(mut changes) = changes else { return std::future::pending().await };
+            while let Some(index) = changes.recv().await {
+                let node = nodes.get(index).zip(lab.nodes.get(index));
+                if let Some(text) = node.and_then(|(node, config)| failure(node, config)) {
+                    let _ = writeln!(talk, "{text}");
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let end = async {
+            tokio::select! {
+                biased;
+                () = stop => {
+                    if options.check {
+                        outcome = Outcome::Interrupted;
+                    }
+                }
+                Ok(result) = &mut check => match result {
+                    Ok(failed) => outcome = Outcome::Checked { failed },
+                    Err(error) => written = Err(error),
+                },
+                () = mourn => {}
+            }
+        };
+        let ran = runtime.run_attended(end, &mut instance).await;
+        // The last of them, so that the lab is down when its socket is gone.
+        drop(nodes);
+        drop(instance);
+        ran?;
+        written?;
+        Ok(outcome)
+    })
+}
+
+/// Says what is up.
+fn announce(talk: &mut impl Write, config: &Config, lab: &model::Lab, how: &str) -> io::Result<()> {
+    let nodes = lab.nodes.len();
+    writeln!(talk, "lab {}   {nodes} nodes, {how}", *lab.name)?;
+    for node in &lab.nodes {
+        let addresses: Vec<_> = node.ips().map(|ip| ip.to_string()).collect();
+        let link = lab.link_to(node).map_or_else(String::new, |link| super::graph::link_text(link));
+        writeln!(
+            talk,
+            "  {:<12} {:<24} {:<14} {link}",
+            *node.name,
+            addresses.join(" "),
+            super::world::command(node)
+        )?;
+    }
+    for service in &config.services {
+        let listens: Vec<_> = service.listens.iter().map(|listen| listen.to_string()).collect();
+        writeln!(
+            talk,
+            "  vip {:<8} {}  {}",
+            *service.name,
+            listens.join(", "),
+            service.mode.name()
+        )?;
+    }
+    talk.flush()
+}

@@ -1,0 +1,315 @@
+//! `balun lab` as a user meets it: up, look around, change a link, down; and nothing left behind.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder with a lab file, and the runtime directory of its own user.
+struct Bench {
+    folder: tempfile::TempDir,
+    file: PathBuf,
+}
+
+impl Bench {
+    fn new(lab: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lab.toml");
+        fs::write(&file, lab).unwrap();
+        Self { folder, file }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balun"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BALUN_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("XDG_RUNTIME_DIR", self.folder.path()).current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn lab(&self, arguments: &[&str]) -> Output {
+        let file = self.file.to_str().unwrap();
+        self.command().args(["lab", "-f", file]).args(arguments).output().unwrap()
+    }
+
+    /// Brings the lab up in the background; false, said aloud, where the machine forbids it.
+    fn up(&self) -> bool {
+        let output = self.lab(&["up", "-d"]);
+        if skip(&output) {
+            return false;
+        }
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        true
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.lab(&[arguments, &["--format", "json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // One that is down already says so, which is fine.
+        self.lab(&["down"]);
+    }
+}
+
+fn skip(output: &Output) -> bool {
+    let forbidden = output.status.code() == Some(77);
+    let required = std::env::var_os("BALUN_REQUIRE_TUN").is_some_and(|value| value == "1");
+    assert!(!(forbidden && required), "TUNs are required: {}", stderr(output));
+    if forbidden {
+        eprintln!("SKIP {}", stderr(output));
+    }
+    forbidden
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SMALL: &str = r#"
+version = 1
+[lab]
+name = "small"
+[[lab.node]]
+name = "client"
+address = "10.1.0.5/24"
+[[lab.node]]
+name = "web"
+address = "10.2.0.11/24"
+run = "builtin:http"
+"#;
+
+/// The command lines of all processes that hold `mark`.
+fn processes_with(mark: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(mark)).collect()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+fn example(name: &str) {
+    let bench = Bench::new("");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/labs").join(name);
+    let output =
+        bench.command().args(["lab", "-f", file.to_str().unwrap(), "check"]).output().unwrap();
+    if skip(&output) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).ends_with(" passed\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn two_tier() {
+    example("two-tier.toml");
+}
+
+#[test]
+fn tls_passthrough() {
+    example("tls-passthrough.toml");
+}
+
+#[test]
+fn canary() {
+    example("canary.toml");
+}
+
+#[test]
+fn virtual_router() {
+    example("virtual-router.toml");
+}
+
+#[test]
+fn dual_stack() {
+    example("dual-stack.toml");
+}
+
+#[test]
+fn a_day_in_a_lab() {
+    let bench = Bench::new(SMALL);
+    let output = bench.lab(&["ps"]);
+    assert_eq!(output.status.code(), Some(3), "it is not up");
+    if !bench.up() {
+        return;
+    }
+    let output = bench.lab(&["up"]);
+    assert_eq!(output.status.code(), Some(3), "once is enough");
+    assert!(stderr(&output).contains("another instance listens there"), "{}", stderr(&output));
+
+    // Nodes reach each other through balun, which needs no service for that.
+    let get = ["exec", "client", "--", "builtin:get", "http://10.2.0.11/"];
+    let output = bench.lab(&get);
+    assert_eq!(stdout(&output), "hello from web\n", "{}", stderr(&output));
+
+    let ps = bench.json(&["ps"]);
+    let (client, web) = (&ps["nodes"][0], &ps["nodes"][1]);
+    assert_eq!((&client["name"], &client["state"]), (&"client".into(), &"idle".into()));
+    assert_eq!((&web["run"], &web["state"]), (&"http:80".into(), &"serving".into()));
+    assert!(client["from"].as_u64().unwrap() >= 4, "{ps}");
+    assert!(stdout(&bench.lab(&["ps"])).starts_with("NODE "));
+
+    let output = bench.lab(&["down"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(bench.lab(&["ps"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_command_ends_as_it_would_outside() {
+    let bench = Bench::new(SMALL);
+    if !bench.up() {
+        return;
+    }
+    let code = |arguments: &[&str]| bench.lab(&[&["exec"], arguments].concat()).status.code();
+    assert_eq!(code(&["web", "--", "sh", "-c", "exit 42"]), Some(42));
+    assert_eq!(code(&["web", "--", "sh", "-c", "kill -9 $$"]), Some(137));
+    assert_eq!(code(&["web", "--", "no-such-program"]), Some(127));
+    assert_eq!(code(&["wep", "--", "true"]), Some(3));
+    let output = bench.lab(&["exec", "web", "--", "cat", "/proc/net/dev"]);
+    assert!(stdout(&output).contains("eth0:"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_link_is_changed_while_packets_flow() {
+    let bench = Bench::new(SMALL);
+    if !bench.up() {
+        return;
+    }
+    let get = ["exec", "client", "--", "builtin:get", "http://10.2.0.11/"];
+    let before = bench.json(&["link", "client"]);
+    assert_eq!((&before["to"]["settings"], &before["mtu"]), (&"".into(), &1500.into()));
+    let output = bench.lab(&["link", "client", "set", "delay=20ms", "loss=0%"]);
+    assert_eq!(stdout(&output), "client  mtu 1500\n  to    delay=20ms\n  from  delay=20ms\n");
+    let start = Instant::now();
+    assert_eq!(bench.lab(&get).status.code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_millis(80), "a handshake and a request, both ways");
+
+    // One way is cut: questions are heard, answers are not.
+    bench.lab(&["link", "client", "--direction", "to", "set", "loss=100%"]);
+    let udp = ["exec", "client", "--", "timeout", "1", "sh", "-c", "exec cat < /dev/null"];
+    assert_eq!(bench.lab(&udp).status.code(), Some(0));
+    let cut = bench.json(&["link", "client"]);
+    assert_eq!(cut["to"]["settings"], "delay=20ms loss=100%");
+    assert_eq!(cut["from"]["settings"], "delay=20ms");
+    assert!(cut["from"]["offered"].as_u64().unwrap() >= 4, "{cut}");
+
+    let output = bench.lab(&["link", "client", "set", "loss=lots"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is not a percentage"), "{}", stderr(&output));
+}
+
+#[test]
+fn nothing_is_left_behind_by_kill_9() {
+    let mark = format!("31{:07}", std::process::id());
+    let lab = format!(
+        "{SMALL}\n[[lab.node]]\nname = \"busy\"\naddress = \"10.3.0.1/24\"\n\
+         run = \"(setsid sleep {mark} &) ; sleep {mark} & sleep {mark}\"\n"
+    );
+    let bench = Bench::new(&lab);
+    if !bench.up() {
+        return;
+    }
+    let mut inside = bench.command();
+    let file = bench.file.to_str().unwrap().to_owned();
+    inside.args(["lab", "-f", &file, "exec", "web", "--", "sleep", &mark]);
+    let mut inside = inside.spawn().unwrap();
+    wait_until("four sleep", || {
+        processes_with(&mark).iter().filter(|line| line.starts_with("sleep")).count() == 4
+    });
+    let lab = processes_with(&file).into_iter().filter(|line| line.contains("--report"));
+    assert_eq!(lab.count(), 1);
+    let pid = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let line =
+            String::from_utf8_lossy(&fs::read(entry.path().join("cmdline")).ok()?).into_owned();
+        (line.contains(&file) && line.contains("--report")).then(|| entry.file_name())
+    });
+    let kill = Command::new("kill").arg("-9").arg(pid.unwrap()).status().unwrap();
+    assert!(kill.success());
+    wait_until("all of it is gone", || processes_with(&mark).is_empty());
+    assert_eq!(inside.wait().unwrap().code(), Some(137), "it was killed with the node");
+
+    // Its name is free again, as soon as its last thread has gone.
+    wait_until("the lab is gone", || processes_with(&file).is_empty());
+    assert!(bench.up());
+}
+
+#[test]
+fn a_command_that_fails_is_named_with_its_last_words() {
+    let lab = format!(
+        "{SMALL}\n[[lab.node]]\nname = \"bad\"\naddress = \"10.3.0.1/24\"\n\
+         run = \"echo first; echo no such device >&2; exit 7\"\n"
+    );
+    let bench = Bench::new(&lab);
+    let output = bench.lab(&["up", "-d"]);
+    if skip(&output) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(3));
+    let said = stderr(&output);
+    assert!(said.contains("node `bad`") && said.contains("ended with exit code 7"), "{said}");
+    assert!(said.contains("\n  | no such device"), "{said}");
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_says_what_came_instead() {
+    let lab = format!(
+        "{SMALL}\n[[lab.expect]]\nname = \"it holds\"\nnode = \"web\"\nrun = \"echo here\"\n\
+         stdout = \"here\"\n[[lab.expect]]\nname = \"it does not\"\nnode = \"client\"\n\
+         run = \"echo nothing\"\nrepeat = 3\nseen = {{ here = \"1-2\" }}\nwithin = \"300ms\"\n"
+    );
+    let bench = Bench::new(&lab);
+    let output = bench.lab(&["check"]);
+    if skip(&output) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.starts_with(" ok   it holds"), "{said}");
+    assert!(said.contains("\n FAIL it does not"), "{said}");
+    assert!(
+        said.contains("expect  \"here\" in 1 to 2 of 3 runs") && said.contains("| nothing"),
+        "{said}"
+    );
+    assert!(said.ends_with("1 failed, 1 passed\n"), "{said}");
+}
+
+#[test]
+fn files_that_are_no_labs() {
+    let bench = Bench::new("version = 1\n[[leg]]\nname = \"a\"\naddress = [\"10.1.0.1/24\"]\n");
+    let output = bench.lab(&["up"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("describes no lab"), "{}", stderr(&output));
+
+    let bench = Bench::new(SMALL);
+    let output = bench.command().args(["run", "-c", "lab.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("balun lab -f lab.toml up"), "{}", stderr(&output));
+    let output = bench.lab(&["check"]);
+    assert_eq!(output.status.code(), Some(78), "it expects nothing");
+    let output = bench.lab(&["graph", "--format", "mermaid"]);
+    assert!(stdout(&output).contains("flowchart LR"), "{}", stdout(&output));
+}
