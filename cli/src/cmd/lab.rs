@@ -17,7 +17,7 @@ use crate::lab::graph;
 /// Does what one of the commands of `lab` asks for.
 pub(super) fn run(args: &LabArgs, console: &Console) -> std::process::ExitCode {
     let done = match &args.command {
-        LabCommand::Up(up) => up::up(args, up, console),
+        LabCommand::Up(up) => up::up(args, *up, console),
         LabCommand::Check => up::check(args, console),
         LabCommand::Graph { format } => {
             load(&args.config(), console).map(|file| console.finish_with(&file.draw(*format)))

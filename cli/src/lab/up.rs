@@ -190,7 +190,7 @@ fn announce(talk: &mut impl Write, config: &Config, lab: &model::Lab, how: &str)
     writeln!(talk, "lab {}   {nodes} nodes, {how}", *lab.name)?;
     for node in &lab.nodes {
         let addresses: Vec<_> = node.ips().map(|ip| ip.to_string()).collect();
-        let link = lab.link_to(node).map_or_else(String::new, |link| super::graph::link_text(link));
+        let link = lab.link_to(node).map_or_else(String::new, super::graph::link_text);
         writeln!(
             talk,
             "  {:<12} {:<24} {:<14} {link}",

@@ -41,6 +41,8 @@ impl Impairment {
     }
 }
 
+/// What a byte at one bit a second takes.
+const NANOS: u128 = 8_000_000_000;
 const MILLION: u64 = 1_000_000;
 const REORDER: Duration = Duration::from_millis(2);
 /// One super-packet, which a sender may hand over at once.
@@ -154,7 +156,6 @@ impl OneWay {
         if rate == 0 {
             return Some(now);
         }
-        const NANOS: u128 = 8_000_000_000;
         let backlog = self.busy_until.saturating_since(now).as_nanos() * rate / NANOS;
         if backlog + u128::from(len) > u128::from(self.impairment.queue_len()) {
             return None;

@@ -24,7 +24,7 @@ pub fn send(
     if bytes.is_empty() || descriptors.len() > MAX_PASSED {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let raw: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+    let raw: Vec<_> = descriptors.iter().map(BorrowedFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &[] } else { &rights[..] };
     let slices = [IoSlice::new(bytes)];

@@ -71,7 +71,8 @@ fn table(answer: &Value) -> String {
             text("detail"),
         );
     }
-    out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let lines: Vec<_> = out.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
 }
 
 pub(super) fn link(

@@ -17,7 +17,7 @@ use crate::seed;
 /// What a lab in the background says to whoever started it, when it is up.
 const READY: &str = "ready";
 
-pub(super) fn up(args: &LabArgs, up: &LabUpArgs, console: &Console) -> Result<ExitCode, ExitCode> {
+pub(super) fn up(args: &LabArgs, up: LabUpArgs, console: &Console) -> Result<ExitCode, ExitCode> {
     let file = load(&args.config(), console)?;
     let folder = directory::path();
     directory::make(&folder).map_err(|error| {

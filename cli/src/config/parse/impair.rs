@@ -37,8 +37,13 @@ fn one_way(r: &mut Reader, table: &mut Table<'_>, mut impairment: Impairment) ->
     impairment
 }
 
+#[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+fn per_million(share: f64) -> u32 {
+    (share * 1e6).round() as u32
+}
+
 fn set(impairment: &mut Impairment, key: &str, text: &str) -> Result<(), Complaint> {
-    let chance = |text| value::percentage(text).map(|share| (share * 1e6).round() as u32);
+    let chance = |text| value::percentage(text).map(per_million);
     match key {
         "delay" => impairment.delay = value::duration(text)?,
         "jitter" => impairment.jitter = value::duration(text)?,
