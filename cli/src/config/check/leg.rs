@@ -54,7 +54,8 @@ fn small_mtu(leg: &Leg, found: &mut Vec<Diagnostic>) {
 /// A namespace has one default route.
 fn default_routes(legs: &[Leg], found: &mut Vec<Diagnostic>) {
     let mut first = HashMap::new();
-    for leg in legs.iter().filter(|leg| leg.default_route.value) {
+    // A node's namespace has no other leg.
+    for leg in legs.iter().filter(|leg| leg.default_route.value && leg.node.is_none()) {
         let netns = leg.netns.as_deref();
         let Some(earlier) = first.insert(netns, leg) else { continue };
         first.insert(netns, earlier);
