@@ -25,7 +25,7 @@ pub(super) fn down(args: &LabArgs, console: &Console) -> Result<ExitCode, ExitCo
     let path = find(args, console)?;
     let mut connection = open(&path, console)?;
     ask(&mut connection, &Request::Stop, console)?;
-    // It removes its socket when it is through.
+    // It removes its socket when all of it is down.
     let deadline = Instant::now() + PATIENCE;
     while path.exists() {
         if Instant::now() > deadline {
@@ -34,6 +34,8 @@ pub(super) fn down(args: &LabArgs, console: &Console) -> Result<ExitCode, ExitCo
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    // It does so too; whoever is here first. A lab in the foreground has none.
+    let _ = std::fs::remove_file(path.with_extension("log"));
     Ok(ExitCode::Done)
 }
 

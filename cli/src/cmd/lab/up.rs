@@ -27,7 +27,8 @@ pub(super) fn up(args: &LabArgs, up: LabUpArgs, console: &Console) -> Result<Exi
     if up.detach {
         return detach(&file, console);
     }
-    let socket = socket(&file.lab.name);
+    // Asked for now: in a user namespace this user has another number.
+    let (socket, log) = (socket(&file.lab.name), log(&file));
     let plan = plan(&file, console)?;
     let options = Options { folder: file.folder(), socket: Some(&socket), check: false };
     let name = file.lab.name.value.clone();
@@ -46,7 +47,7 @@ pub(super) fn up(args: &LabArgs, up: LabUpArgs, console: &Console) -> Result<Exi
     let outcome = lab::up(&file.config, &file.lab, plan, options, streams, ready);
     if up.report && outcome.is_ok() {
         // Of a lab that failed it stays, to be read.
-        let _ = std::fs::remove_file(log(&file));
+        let _ = std::fs::remove_file(log);
     }
     outcome.map(|_| ExitCode::Done).map_err(|error| failed(&error, console))
 }
