@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use balun::control::{Request, call};
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -167,8 +169,10 @@ fn a_day_in_a_lab() {
     if !bench.up() {
         return;
     }
-    let output = bench.lab(&["up"]);
+    let output = bench.lab(&["up", "-d"]);
     assert_eq!(output.status.code(), Some(3), "once is enough");
+    assert!(stderr(&output).contains("lab `small` is up already"), "{}", stderr(&output));
+    let output = bench.lab(&["up"]);
     assert!(stderr(&output).contains("another instance listens there"), "{}", stderr(&output));
 
     // Nodes reach each other through balun, which needs no service for that.
@@ -330,6 +334,41 @@ fn an_expectation_that_does_not_hold_says_what_came_instead() {
         "{said}"
     );
     assert!(said.ends_with("1 failed, 1 passed\n"), "{said}");
+}
+
+#[test]
+fn a_running_balancer_takes_commands_and_impairs_its_leg() {
+    let bench = Bench::new(
+        "version = 1\n[[leg]]\nname = \"left\"\naddress = [\"10.1.0.1/24\"]\n\
+         impair = { delay = \"5ms\", from = { loss = \"1%\" } }\n",
+    );
+    let socket = bench.folder.path().join("control");
+    // A network of its own, which ends with it.
+    let available = Command::new("unshare").args(["-n", "true"]).output();
+    if !available.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIP there is no unshare, or no right to it");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-n", env!("CARGO_BIN_EXE_balun"), "run", "-c"]).arg(&bench.file);
+    command.arg("--control").arg(&socket).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    wait_until("it listens or has ended", || {
+        socket.exists() || running.try_wait().unwrap().is_some()
+    });
+    if running.try_wait().unwrap().is_some() {
+        let output = running.wait_with_output().unwrap();
+        assert!(skip(&output), "{}", stderr(&output));
+        return;
+    }
+    let status = call(&socket, &Request::Status).unwrap();
+    assert_eq!(status["legs"][0]["name"], "left");
+    assert_eq!(status["pid"], running.id());
+    let error = call(&socket, &Request::LabPs).unwrap_err();
+    assert_eq!(error.to_string(), "this instance runs no lab");
+    call(&socket, &Request::Stop).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists());
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn the_kernel_learns_the_mtu_behind_the_balancer() {
                 await_that(told, "the socket hears of it");
                 match family {
                     Family::V4 => {
-                        assert_eq!(getsockopt(&socket, sockopt::IpMtu).unwrap(), NARROW.into());
+                        assert_eq!(getsockopt(&socket, sockopt::IpMtu).unwrap(), i32::from(NARROW));
                     }
                     Family::V6 => assert!(too_long(&socket.send(&[7; 1_450]).unwrap_err())),
                 }

@@ -20,9 +20,11 @@ const LAST_LINES: usize = 5;
 pub(super) fn try_all(lab: &Lab, nodes: &[Arc<Node>], out: &mut impl Write) -> io::Result<usize> {
     let mut failed = 0;
     for expect in &lab.expects {
-        let Some(node) = nodes.iter().find(|node| node.name == expect.node.value) else { continue };
         let start = Instant::now();
-        let result = hold(node, expect);
+        let result = match nodes.iter().find(|node| node.name == expect.node.value) {
+            Some(node) => hold(node, expect),
+            None => Err(report(expect, "a node of that name", "none", None)),
+        };
         let took = start.elapsed().as_secs_f64();
         let word = if result.is_ok() { "ok  " } else { "FAIL" };
         writeln!(out, " {word} {:<48} {took:.1} s", expect.name)?;
@@ -31,13 +33,13 @@ pub(super) fn try_all(lab: &Lab, nodes: &[Arc<Node>], out: &mut impl Write) -> i
             out.write_all(why.as_bytes())?;
         }
     }
+    let passed = lab.expects.len() - failed;
     for (node, config) in nodes.iter().zip(&lab.nodes) {
         if let Some(why) = failure(node, config) {
             failed += 1;
             writeln!(out, " FAIL {why}")?;
         }
     }
-    let passed = lab.expects.len().saturating_sub(failed);
     if failed > 0 {
         write!(out, "{failed} failed, ")?;
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::{LabFile, load, socket};
 use crate::args::{LabArgs, LabUpArgs};
 use crate::console::Console;
-use crate::control::directory;
+use crate::control::{Connection, directory};
 use crate::exit::ExitCode;
 use crate::lab::{self, LabError, Options, Outcome};
 use crate::plan::Plan;
@@ -105,6 +105,11 @@ fn detach(file: &LabFile, console: &Console) -> Result<ExitCode, ExitCode> {
         console.error(&format!("cannot {what}: {error}"));
         ExitCode::CouldNot
     };
+    if Connection::open(&socket(&file.lab.name)).is_ok() {
+        console.error(&format!("lab `{}` is up already", *file.lab.name));
+        console.say("help: `balun lab down` ends it\n");
+        return Err(ExitCode::CouldNot);
+    }
     let log = log(file);
     let stderr = File::create(&log)
         .map_err(|e| cannot(&format!("write the log `{}`", log.display()), &e))?;
@@ -112,6 +117,8 @@ fn detach(file: &LabFile, console: &Console) -> Result<ExitCode, ExitCode> {
         .args(["lab", "--file"])
         .arg(&file.path)
         .args(["up", "--report"])
+        // It would send itself to the background in its turn.
+        .env_remove("BALUN_DETACH")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)

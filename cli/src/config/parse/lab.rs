@@ -15,6 +15,8 @@ use super::leg::{DEFAULT_MTU, MTU};
 
 /// Nodes that one entry may stand for; each is a namespace, a TUN and a process.
 const MAX_COUNT: u32 = 256;
+/// Nodes of a lab.
+const MAX_NODES: usize = 1_024;
 const MAX_REPEAT: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,7 +24,7 @@ pub(super) fn lab(r: &mut Reader, item: &Item<'_>) -> Option<Lab> {
     let mut table = item.table(r)?;
     let name = table.require(r, "name", "\"two-tier\"");
     let name = name.and_then(|item| item.parse(r, value::name));
-    let nodes = table.take(r, "node").map(|item| item.list(r, |r, item| node(r, &item)));
+    let nodes = table.take(r, "node").map(|item| nodes(r, &item));
     let links = table.take(r, "link").map(|item| item.list(r, |r, item| link(r, &item)));
     let expects = table.take(r, "expect").map(|item| item.list(r, |r, item| expect(r, &item)));
     let span = table.span.clone();
@@ -30,7 +32,7 @@ pub(super) fn lab(r: &mut Reader, item: &Item<'_>) -> Option<Lab> {
     Some(Lab {
         span,
         name: name?,
-        nodes: nodes.unwrap_or_default().into_iter().flatten().collect(),
+        nodes: nodes.unwrap_or_default(),
         links: links.unwrap_or_default(),
         expects: expects.unwrap_or_default(),
     })
@@ -61,6 +63,27 @@ pub(super) fn legs(lab: &Lab) -> Vec<Leg> {
         }
     };
     lab.nodes.iter().enumerate().map(leg).collect()
+}
+
+fn nodes(r: &mut Reader, item: &Item<'_>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    item.list(r, |r, item| {
+        // One too many is enough to say so.
+        if nodes.len() <= MAX_NODES {
+            nodes.extend(node(r, &item).unwrap_or_default());
+            if nodes.len() > MAX_NODES {
+                r.report(Diagnostic::new(
+                    Code::OutOfRange,
+                    "the lab has too many nodes",
+                    item.span,
+                    format!("at most {MAX_NODES} fit into a lab"),
+                    "count fewer",
+                ));
+            }
+        }
+        Some(())
+    });
+    nodes
 }
 
 /// One node, or as many as its `count` says.
@@ -334,6 +357,19 @@ mod tests {
         let impair = legs[0].impair.unwrap();
         assert_eq!((impair.to.loss, impair.from.loss), (20_000, 10_000));
         assert_eq!((legs[1].mtu.value, legs[0].mtu.value), (1400, 1500));
+    }
+
+    #[test]
+    fn a_lab_has_an_end() {
+        let some = |n| {
+            format!("[[lab.node]]\nname = \"n{n}x\"\naddress = \"10.{n}.0.1/16\"\ncount = 256\n")
+        };
+        let most: String = (0..4).map(some).collect();
+        assert_eq!(lab(&most).nodes.len(), MAX_NODES);
+        let more = format!("version = 1\n[lab]\nname = \"l\"\n{most}{}{}", some(4), some(5));
+        let (_, found) = parse(&more);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].title, "the lab has too many nodes");
     }
 
     #[test]
