@@ -232,5 +232,8 @@ impl Shared {
             *lock(&self.state) = state;
             let _ = changed.send(index);
         }
+        // Mostly the lab ends, and nobody looks any more.
+        *lock(&self.state) = State::Failed("its processes were killed".into());
+        let _ = changed.send(index);
     }
 }

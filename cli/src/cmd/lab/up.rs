@@ -27,21 +27,24 @@ pub(super) fn up(args: &LabArgs, up: LabUpArgs, console: &Console) -> Result<Exi
     if up.detach {
         return detach(&file, console);
     }
+    if up.report {
+        // What is typed at the terminal later is not for it. It leads no group, so that this succeeds.
+        let _ = nix::unistd::setsid();
+    }
     // Asked for now: in a user namespace this user has another number.
     let (socket, log) = (socket(&file.lab.name), log(&file));
     let plan = plan(&file, console)?;
     let options = Options { folder: file.folder(), socket: Some(&socket), check: false };
-    let name = file.lab.name.value.clone();
+    let first = file.lab.nodes.first().map_or("", |node| node.name.value.as_str());
     let ready = || {
+        console.talk(&format!(
+            "try:  balun lab exec {first} -- builtin:get http://ADDRESS/   balun lab ps   balun lab down"
+        ));
         if up.report {
             // Whoever started this waits for the line; if it is gone, nobody does.
             let mut out = std::io::stdout();
             let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
         }
-        console.talk(&format!(
-            "try:  balun lab exec {} -- builtin:get http://ADDRESS/   balun lab ps   Ctrl-C ends {name}",
-            file.lab.nodes.first().map_or("", |node| node.name.value.as_str())
-        ));
     };
     let streams = (std::io::sink(), &mut console.talker());
     let outcome = lab::up(&file.config, &file.lab, plan, options, streams, ready);
