@@ -12,7 +12,7 @@ use crate::config::model::{self, Config};
 use crate::control::{Instance, Server};
 use crate::demo::climb;
 use crate::plan::{OpenError, Plan};
-use crate::run::stop_signal;
+use crate::run::{stop_signal, wall_clock};
 use crate::runtime::{Clock, Runtime};
 
 /// Why a lab did not come up, or did not stay up.
@@ -38,6 +38,13 @@ pub enum LabError {
     Process {
         /// Which.
         node: String,
+        /// What could not be done.
+        source: io::Error,
+    },
+    /// The capture could not be begun.
+    Capture {
+        /// Its file.
+        path: PathBuf,
         /// What could not be done.
         source: io::Error,
     },
@@ -71,6 +78,9 @@ impl fmt::Display for LabError {
             Self::Open { node, source } => write!(f, "node `{node}` cannot be made: {source}"),
             Self::Process { node, source } => {
                 write!(f, "node `{node}` cannot be given a PID namespace and its init: {source}")
+            }
+            Self::Capture { path, source } => {
+                write!(f, "cannot capture to `{}`: {source}", path.display())
             }
             Self::Config(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -133,9 +143,16 @@ pub fn up(
         let _ = announce(talk, config, lab, how);
         let changes = world.changes.take();
         let nodes = world.nodes.clone();
-        let names = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
+        let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
+        let capture = plan.capture.take().map(|capture| (capture, plan.engine.seed));
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
+        if let Some((capture, seed)) = capture {
+            let path = capture.path.clone();
+            let tap = capture.start(names.clone(), seed, wall_clock());
+            // It is the first: there is room.
+            let _ = runtime.add_tap(tap.map_err(|source| LabError::Capture { path, source })?);
+        }
         let mut instance = Instance::new(server, names).with_lab(world);
         ready();
 
@@ -175,6 +192,9 @@ pub fn up(
             }
         };
         let ran = runtime.run_attended(end, &mut instance).await;
+        for report in runtime.end_taps() {
+            let _ = writeln!(talk, "capture  {report}");
+        }
         // The last of them, so that the lab is down when its socket is gone.
         drop(nodes);
         drop(instance);

@@ -17,9 +17,9 @@
 mod fault;
 mod host;
 
+pub use crate::link::{Impairment, Link};
 pub use fault::QUEUE;
 pub use host::{Host, Plain, SimDial};
-pub use crate::link::{Impairment, Link};
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

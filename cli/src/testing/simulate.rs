@@ -177,6 +177,7 @@ fn impairment(link: &LinkFaults) -> Impairment {
         reorder: part(link.reorder),
         corrupt: part(link.corrupt),
         mtu: 1_500,
+        ..Impairment::default()
     }
 }
 

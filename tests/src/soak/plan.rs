@@ -280,6 +280,7 @@ fn links(rng: &mut Rng, clients: u8, legs: u8) -> Vec<Wire> {
             reorder: chance(rng, 5),
             corrupt: if corrupt_at == Some(leg) { PERCENT as u32 } else { 0 },
             mtu: one(rng, &[0, mtu, mtu]),
+            ..Impairment::default()
         };
         Wire { mtu, impairment }
     };
