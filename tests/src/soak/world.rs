@@ -138,7 +138,7 @@ fn balancing(plan: &Plan) -> Balancing {
     let mut engine = Config::new(plan.seed, engine_legs.collect(), pools, services);
     configure(&plan.settings, &mut engine);
     engine.snat.addresses = snat(plan, 0);
-    Balancing { engine, legs, applications, probes }
+    Balancing { engine, legs, applications, probes, capture: None }
 }
 
 fn configure(settings: &Settings, engine: &mut Config) {
@@ -155,7 +155,7 @@ fn leg_plan(plan: &Plan, leg: u8) -> LegPlan {
     tun.mtu = plan.links[usize::from(leg)].mtu;
     let with_length = |at: IpAddr| (at, if at.is_ipv4() { 24 } else { 64 });
     tun.addresses = addresses(plan, leg).into_iter().map(with_length).collect();
-    LegPlan { netns: None, tun }
+    LegPlan::new(None, tun)
 }
 
 fn pool(plan: &Plan, family: Family, port: u16) -> (PoolConfig, Option<ProbePlan>) {
