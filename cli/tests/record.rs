@@ -30,7 +30,9 @@ fn record(path: &Path) {
 fn every_packet_of_a_simulated_demo_is_recorded_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["a.pcapng", "b.pcapng"].map(|name| folder.path().join(name));
-    paths.iter().for_each(|path| record(path));
+    for path in &paths {
+        record(path);
+    }
     let [first, second] = paths.each_ref().map(|path| std::fs::read(path).unwrap());
     assert!(first == second, "the same seed makes the same file");
 

@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn wait(&mut self, seconds: u64) {
-        self.now = self.now + Duration::from_secs(seconds);
+        self.now += Duration::from_secs(seconds);
         self.taps.idle();
         assert!(!self.taps.is_empty());
     }
@@ -98,7 +98,7 @@ fn capture(options: Options, traffic: impl FnOnce(&mut Bench)) -> Vec<Seen> {
     let path = folder.path().join("x.pcapng");
     let mut bench = Bench::new(Target::File(path.clone()), options);
     traffic(&mut bench);
-    assert_eq!(bench.finish().files, [path.clone()]);
+    assert_eq!(bench.finish().files, std::slice::from_ref(&path));
     read(&path)
 }
 
@@ -279,7 +279,7 @@ fn a_ring_writes_the_last_seconds_once_a_trigger_comes_up() {
     bench.send(0, "udp 10.1.0.5:3 > 10.99.0.1:53");
     let report = bench.finish();
     let file = folder.path().join("drops-1.pcapng");
-    assert_eq!(report.files, [file.clone()]);
+    assert_eq!(report.files, std::slice::from_ref(&file));
     let seen = read(&file);
     // The packet of 25 seconds before is gone; what came after the trigger is there.
     let ids: Vec<_> = seen.iter().filter(|s| s.inbound).map(|s| s.id).collect();
@@ -309,11 +309,17 @@ fn without_its_trigger_a_ring_writes_nothing_and_files_are_counted() {
 
 /// A disk that takes nothing until it is let go, and keeps what it gets.
 #[derive(Clone, Default)]
-struct Disk(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+struct Disk(Arc<(Mutex<Written>, Condvar)>);
+
+#[derive(Default)]
+struct Written {
+    may_go: bool,
+    bytes: Vec<u8>,
+}
 
 impl Disk {
     fn let_go(&self) {
-        self.0.0.lock().unwrap().0 = true;
+        self.0.0.lock().unwrap().may_go = true;
         self.0.1.notify_all();
     }
 }
@@ -322,10 +328,10 @@ impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.0.lock().unwrap();
         // The header is written before the balancer starts.
-        while !state.0 && !state.1.is_empty() {
+        while !state.may_go && !state.bytes.is_empty() {
             state = self.0.1.wait(state).unwrap();
         }
-        state.1.extend_from_slice(bytes);
+        state.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -350,7 +356,7 @@ fn a_slow_disk_costs_packets_of_the_capture_which_are_counted() {
     assert_eq!(report.lost + report.written, 2 * 401, "{report:?}");
     assert!(report.to_string().contains("lost, the disk was too slow"), "{report}");
 
-    let file = disk.0.0.lock().unwrap().1.clone();
+    let file = disk.0.0.lock().unwrap().bytes.clone();
     let mut reader = PcapngReader::new(file.as_slice());
     let (mut counted, mut statistics) = (0, Statistics::default());
     while let Some(block) = reader.read().unwrap() {

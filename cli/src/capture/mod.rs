@@ -4,7 +4,7 @@
 //!
 //! [`Taps`] stand beside the loop that moves packets. Each packet that comes in gets a name; a [`Tap`]
 //! keeps a copy of its first bytes, lets the engine decide, and writes down both forms with the engine's
-//! account of the decision. What it writes goes into a [`Batch`](batch::Batch); batches go through a
+//! account of the decision. What it writes goes into a batch; batches go through a
 //! bounded queue to a thread of their own, which makes blocks of them and waits for the disk.
 //!
 //! ```text

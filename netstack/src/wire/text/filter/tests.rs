@@ -154,10 +154,9 @@ proptest! {
             error.underline(&text);
         }
         let headers = Headers::parse_bytes(&packet, false).ok();
-        for filter in [parsed, Filter::parse("port 9 or len=3 or type=3 or df or seq=3 or tos=1")] {
-            if let Ok(filter) = filter {
-                filter.matches(&packet, headers.as_ref());
-            }
+        let fields = Filter::parse("port 9 or len=3 or type=3 or df or seq=3 or tos=1");
+        for filter in [parsed, fields].into_iter().flatten() {
+            filter.matches(&packet, headers.as_ref());
         }
     }
 }
