@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::capture::{Comments, DEFAULT_SNAPLEN, MAX_SNAPLEN, Side};
 use crate::demo::MAX_BACKENDS;
 use crate::testing::report::Format;
 
@@ -61,6 +62,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run a network of nodes around the balancer, without root
     Lab(LabArgs),
+    /// Capture what goes through a running balancer, with what was done to each packet
+    Capture(CaptureArgs),
+    /// Speak Wireshark's external-capture protocol
+    Extcap(ExtcapArgs),
     /// Say what this machine allows, and how to cure what it does not
     Doctor(DoctorArgs),
     /// Explain an error code or a drop reason at length
@@ -193,6 +198,89 @@ pub struct DemoArgs {
     /// Write every packet to a capture, with what was done to it
     #[arg(long, value_name = "FILE", env = "BALUN_RECORD")]
     pub record: Option<PathBuf>,
+}
+
+/// Arguments of `balun capture`.
+#[derive(Clone, Debug, Args)]
+pub struct CaptureArgs {
+    /// Which packets, in the words of the packet line: `tcp dst 10.99.0.1:80 S`
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Write a pcapng file, or `-` for the standard output; without it packets are printed
+    #[arg(short, long, value_name = "FILE", env = "BALUN_WRITE")]
+    pub write: Option<PathBuf>,
+    /// Only on this side
+    #[arg(long, value_enum, default_value_t, env = "BALUN_SIDE")]
+    pub side: Side,
+    /// Only packets that were dropped or refused
+    #[arg(long, env = "BALUN_DROPPED", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub dropped: bool,
+    /// Bytes of each packet that are kept; 65535 for all
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPLEN, env = "BALUN_SNAPLEN")]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=i64::from(MAX_SNAPLEN)))]
+    pub snaplen: u32,
+    /// How much is said of each packet
+    #[arg(long, value_enum, default_value_t, env = "BALUN_COMMENTS")]
+    pub comments: Comments,
+    /// Cut super-packets into the segments that a wire would carry
+    #[arg(long, env = "BALUN_SEGMENT", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub segment: bool,
+    /// End after so many packets, each side counted by itself
+    #[arg(long, value_name = "N", env = "BALUN_COUNT")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Control socket of the instance; without it the only one that runs
+    #[arg(short, long, value_name = "PATH", env = "BALUN_CONTROL")]
+    pub control: Option<PathBuf>,
+}
+
+/// Arguments of `balun extcap`, as Wireshark gives them.
+#[derive(Clone, Debug, Args)]
+pub struct ExtcapArgs {
+    /// List the instances that run
+    #[arg(long, env = "BALUN_EXTCAP_INTERFACES", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub extcap_interfaces: bool,
+    /// Wireshark's version, which makes no difference
+    #[arg(long, value_name = "VERSION", env = "BALUN_EXTCAP_VERSION")]
+    pub extcap_version: Option<String>,
+    /// The instance
+    #[arg(long, value_name = "NAME", env = "BALUN_EXTCAP_INTERFACE")]
+    pub extcap_interface: Option<String>,
+    /// Print its link type
+    #[arg(long, env = "BALUN_EXTCAP_DLTS", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub extcap_dlts: bool,
+    /// Print what can be set
+    #[arg(long, env = "BALUN_EXTCAP_CONFIG", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub extcap_config: bool,
+    /// Which packets, in the words of the packet line
+    #[arg(long, value_name = "FILTER", env = "BALUN_EXTCAP_CAPTURE_FILTER")]
+    pub extcap_capture_filter: Option<String>,
+    /// Capture
+    #[arg(long, env = "BALUN_CAPTURE", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub capture: bool,
+    /// Where to
+    #[arg(long, value_name = "PATH", env = "BALUN_FIFO")]
+    pub fifo: Option<PathBuf>,
+    /// Only on this side
+    #[arg(long, value_enum, default_value_t, env = "BALUN_SIDE")]
+    pub side: Side,
+    /// Only packets that were dropped or refused
+    #[arg(long, env = "BALUN_DROPPED", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub dropped: bool,
+    /// Bytes of each packet that are kept
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPLEN, env = "BALUN_SNAPLEN")]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=i64::from(MAX_SNAPLEN)))]
+    pub snaplen: u32,
+    /// How much is said of each packet
+    #[arg(long, value_enum, default_value_t, env = "BALUN_COMMENTS")]
+    pub comments: Comments,
 }
 
 /// Arguments of `balun lab`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nat::{Encapsulation, Mode, Nat};
+use netstack::dev::pcapng::Run;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control::{Instance, Server};
@@ -102,18 +103,20 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let _ = writeln!(talk, "running; Ctrl-C stops it");
         let names: Vec<_> = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
         let services = plan.engine.services.clone();
-        let capture = plan.capture.take().map(|capture| (capture, plan.engine.seed));
         let legs = plan.open_legs(tuns).map_err(RunError::Io)?;
+        let (capture, seed) = (plan.capture.take(), plan.engine.seed);
+        let config = capture.as_ref().map(|capture| capture.config.clone()).unwrap_or_default();
+        let origin = Run { seed, config };
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
-        if let Some((capture, seed)) = capture {
+        if let Some(capture) = capture {
             let path = capture.path.clone();
             let tap = capture.start(names.clone(), seed, wall_clock());
             let tap = tap.map_err(|source| RunError::Capture { path, source })?;
             // It is the first.
             let _ = runtime.add_tap(tap);
         }
-        let mut instance = Instance::new(server, names);
+        let mut instance = Instance::new(server, names).with_run(origin);
         let result = runtime.run_attended(stop, &mut instance).await;
         let captured = runtime.end_taps();
         let legs: Vec<_> = instance.legs().iter().zip(runtime.leg_stats().copied()).collect();

@@ -24,6 +24,7 @@
 //! Times are those that the engine was given, so that a replay can give them to it again.
 
 mod batch;
+mod live;
 mod output;
 mod queue;
 mod ring;
@@ -35,10 +36,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nat::DropReason;
 use netstack::dev::pcapng::Run;
 use netstack::wire::text::filter::Filter;
+use serde::{Deserialize, Serialize};
 
+pub use live::{Wanted, begin};
 pub use output::Target;
 pub use tap::Tap;
 pub use taps::{MAX_TAPS, Taps, TooManyTaps};
@@ -91,7 +95,8 @@ impl Default for Options {
 }
 
 /// The side of the balancer that a packet was seen on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// Where the client of its flow is.
     Client,
@@ -109,7 +114,8 @@ impl Side {
 }
 
 /// How much is said of each packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Comments {
     /// Nothing.
     None,

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+mod capture;
 mod check;
 mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod extcap;
 mod lab;
 mod run;
 mod test;
@@ -41,6 +43,8 @@ fn run_command(command: &Command, console: &Console) -> ExitCode {
         Command::Run(args) => run::run(args, console),
         Command::Check(args) => check::run(args, console),
         Command::Test(args) => test::run(args, console),
+        Command::Capture(args) => capture::run(args, console),
+        Command::Extcap(args) => extcap::run(args, console),
         Command::Demo(args) => demo::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),
         Command::Explain(args) => explain::run(args, console),

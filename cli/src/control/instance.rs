@@ -1,13 +1,15 @@
 //! A running instance, as its control socket sees it.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use l7::divert::Proxy;
+use netstack::dev::pcapng::Run;
 use serde_json::json;
 
 use super::request::{Answer, Request};
 use super::server::Server;
+use crate::capture::{self, Origin};
 use crate::exit::ExitCode;
 use crate::lab::World;
 use crate::runtime::{Attendant, Next, Runtime};
@@ -21,6 +23,7 @@ pub struct Instance {
     server: Option<Server>,
     /// Names of the legs, in their order.
     legs: Vec<String>,
+    run: Run,
     started: Instant,
     stopping: bool,
 }
@@ -28,13 +31,20 @@ pub struct Instance {
 impl Instance {
     /// An instance with legs of these names, reached by `server` if there is one.
     pub fn new(server: Option<Server>, legs: Vec<String>) -> Self {
-        Self { server, legs, lab: None, started: Instant::now(), stopping: false }
+        let run = Run { seed: 0, config: String::new() };
+        Self { server, legs, run, lab: None, started: Instant::now(), stopping: false }
     }
 
     /// The same, with a lab around it.
     #[must_use]
     pub fn with_lab(self, lab: World) -> Self {
         Self { lab: Some(lab), ..self }
+    }
+
+    /// The same, whose captures say that they are of this run.
+    #[must_use]
+    pub fn with_run(self, run: Run) -> Self {
+        Self { run, ..self }
     }
 
     /// Names of the legs, in their order.
@@ -49,6 +59,10 @@ impl Instance {
             Request::Stop => {
                 self.stopping = true;
                 Answer::done()
+            }
+            Request::Capture(wanted) => {
+                let (run, legs) = (self.run.clone(), self.legs.clone());
+                capture::begin(&wanted, Origin { run, legs, epoch: Duration::ZERO }, runtime)
             }
             Request::LabPs => self.lab(|lab| lab.ps(runtime)),
             Request::LabEnter { node } => self.lab(|lab| lab.enter(&node)),

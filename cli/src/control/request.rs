@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capture::Wanted;
 use crate::exit::ExitCode;
 use crate::lab::Direction;
 
@@ -16,6 +17,8 @@ pub enum Request {
     Status,
     /// End, as at SIGTERM.
     Stop,
+    /// Packets as they come and leave, by a pipe that comes with the answer.
+    Capture(Wanted),
     /// The nodes of a lab.
     LabPs,
     /// The namespaces of a node, as descriptors, in the order in which they are to be entered.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use netstack::dev::pcapng::Run;
 use tokio::sync::oneshot;
 
 use super::expect;
@@ -144,16 +145,17 @@ pub fn up(
         let changes = world.changes.take();
         let nodes = world.nodes.clone();
         let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
-        let capture = plan.capture.take().map(|capture| (capture, plan.engine.seed));
+        let run = Run { seed: plan.engine.seed, config: String::new() };
+        let capture = plan.capture.take();
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
-        if let Some((capture, seed)) = capture {
+        if let Some(capture) = capture {
             let path = capture.path.clone();
-            let tap = capture.start(names.clone(), seed, wall_clock());
+            let tap = capture.start(names.clone(), run.seed, wall_clock());
             // It is the first: there is room.
             let _ = runtime.add_tap(tap.map_err(|source| LabError::Capture { path, source })?);
         }
-        let mut instance = Instance::new(server, names).with_lab(world);
+        let mut instance = Instance::new(server, names).with_lab(world).with_run(run);
         ready();
 
         let (checked, mut check) = oneshot::channel();

@@ -97,6 +97,11 @@ impl<A: Application> Runtime<A> {
         &mut self.balancer
     }
 
+    /// The time that the balancer is given now.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// Captures packets from now on.
     ///
     /// # Errors
