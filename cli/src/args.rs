@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -68,6 +69,8 @@ pub enum Command {
     Extcap(ExtcapArgs),
     /// Say what this machine allows, and how to cure what it does not
     Doctor(DoctorArgs),
+    /// Say what would become of a packet, step by step, and why
+    Trace(TraceArgs),
     /// Explain an error code or a drop reason at length
     Explain(ExplainArgs),
     /// Print configurations
@@ -389,6 +392,73 @@ pub struct DoctorArgs {
     #[arg(long, env = "BALUN_FIX_HINTS", value_parser = FalseyValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]
     pub fix_hints: bool,
+}
+
+/// Arguments of `balun trace`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TRACE_HELP)]
+pub struct TraceArgs {
+    /// A packet, or `reply WORDS` for the answer to what left; in front of it, `@LEG` and `+TIME`
+    #[arg(value_name = "PACKET", required_unless_present = "pcap")]
+    pub packets: Vec<String>,
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, env = "BALUN_CONFIG")]
+    pub config: PathBuf,
+    /// Ask the running instance instead; not supported yet
+    #[arg(long, env = "BALUN_LIVE", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub live: bool,
+    /// The leg that packets come by; without it, the one that leads to their source
+    #[arg(long, value_name = "NAME", env = "BALUN_LEG")]
+    pub leg: Option<String>,
+    /// How long the balancer has run when the first packet comes
+    #[arg(long, value_name = "TIME", default_value = "0s", env = "BALUN_AT")]
+    #[arg(value_parser = crate::config::duration)]
+    pub at: Duration,
+    /// The state of a backend: ready, drain, maint or down; all are ready unless this says otherwise
+    #[arg(long, value_name = "POOL/NAME=STATE", env = "BALUN_BACKEND")]
+    pub backend: Vec<String>,
+    /// Fix every random choice, if the configuration does not
+    #[arg(long, value_name = "N", default_value_t = 1, env = "BALUN_SEED")]
+    pub seed: u64,
+    /// Take packets from a capture
+    #[arg(long, value_name = "FILE", requires = "frame", env = "BALUN_PCAP")]
+    pub pcap: Option<PathBuf>,
+    /// Which of its frames, as Wireshark numbers them
+    #[arg(long, value_name = "N[,M…]", requires = "pcap", env = "BALUN_FRAME")]
+    pub frame: Option<String>,
+    /// Hand in all earlier frames of the capture too, without a word about each
+    #[arg(long, requires = "pcap", env = "BALUN_WITH_EARLIER")]
+    #[arg(value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub with_earlier: bool,
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value_t, env = "BALUN_FORMAT")]
+    pub format: TraceFormat,
+    /// Draw the story as a picture too
+    #[arg(long, value_name = "FILE", env = "BALUN_SVG")]
+    pub svg: Option<PathBuf>,
+    /// The picture's title, if it is not to be the first packet
+    #[arg(long, value_name = "TEXT", requires = "svg", env = "BALUN_TITLE")]
+    pub title: Option<String>,
+}
+
+const TRACE_HELP: &str = "\
+Packets of one command line are one story, in that order:
+  balun trace 'tcp 10.1.0.5:40000 > 10.99.0.1:80 S' 'reply S.' '+1s tcp 10.1.0.5:40000 > 10.99.0.1:80 R'
+
+Exit codes:
+  0    every packet was passed on or answered
+  1    one was dropped or refused
+  2    a packet line cannot be read";
+
+/// Forms of the answer of `balun trace`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a packet, each on a line
+    Json,
 }
 
 /// Arguments of `balun explain`.

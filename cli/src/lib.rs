@@ -13,6 +13,7 @@
 //! | [`link`] | links that lose and delay, in virtual and in real time |
 //! | [`sim`] | hosts and links in memory, on a virtual clock |
 //! | [`testing`] | tests of a configuration: a balancer on a bench |
+//! | [`trace`] | what would become of a packet, and why |
 //! | [`ladder`] | packets between lifelines, as a picture |
 
 #![forbid(unsafe_code)]
@@ -37,4 +38,5 @@ pub mod seed;
 pub mod sim;
 mod summary;
 pub mod testing;
+pub mod trace;
 mod xml;

@@ -1,6 +1,7 @@
 //! The project's own chores, which a user of balun never needs.
 
 mod compare;
+mod pictures;
 mod soak;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
 cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
+cargo xtask pictures            draw the pictures of docs/pictures anew
 cargo xtask help                this text
 
 compare builds balun, makes namespaces of its own, and runs each rival in them in turn: the same
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Some(_) if arguments.iter().any(asks_for_help) => compare::print(HELP),
         Some((command, rest)) if command == "compare" => compare::main(rest),
         Some((command, rest)) if command == "soak" => soak::main(rest),
+        Some((command, [])) if command == "pictures" => pictures::main(),
         Some((command, _)) => {
             eprintln!("error: no such command: `{command}`; see `cargo xtask help`");
             Exit::WrongCommandLine

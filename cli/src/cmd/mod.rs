@@ -10,6 +10,7 @@ mod extcap;
 mod lab;
 mod run;
 mod test;
+mod trace;
 mod version;
 
 use clap::Parser as _;
@@ -47,6 +48,7 @@ fn run_command(command: &Command, console: &Console) -> ExitCode {
         Command::Extcap(args) => extcap::run(args, console),
         Command::Demo(args) => demo::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),
+        Command::Trace(args) => trace::run(args, console),
         Command::Explain(args) => explain::run(args, console),
         Command::Config(command) => config::run(*command, console),
         Command::Version(args) => version::run(*args, console),

@@ -99,6 +99,14 @@ pub fn digest(text: &str) -> String {
     std::iter::once("sha256:".to_owned()).chain(hex).collect()
 }
 
+/// A length of time as the file writes it: `500ms`, `2h4m`.
+///
+/// # Errors
+/// What would be right.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    value::duration(text).map_err(|complaint| format!("{}: {}", complaint.label, complaint.help))
+}
+
 /// Parses and checks a text. The configuration is given only if there is no error.
 pub fn examine(text: &str, environment: Environment<'_>) -> (Option<Config>, Vec<Diagnostic>) {
     let (config, mut diagnostics) = parse(text);

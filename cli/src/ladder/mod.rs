@@ -1,8 +1,10 @@
 //! The flow ladder: packets between lifelines, drawn as SVG.
 //!
-//! One picture shows both sides of the translation: what a client sent and, below it, what the backend
-//! saw. A picture is a function of its [`Ladder`] alone; the same data gives the same bytes.
+//! One picture shows both sides of the translation: what a client sent and, beside it, what the backend
+//! saw, with the ends that were rewritten in color. A picture is a function of its [`Ladder`] alone; the
+//! same data gives the same bytes.
 
+mod layout;
 mod svg;
 
 /// A picture, before it is drawn.
@@ -10,10 +12,21 @@ mod svg;
 pub struct Ladder {
     /// What it shows; read out to who cannot see it.
     pub title: String,
-    /// The names of the lifelines, from left to right.
-    pub lifelines: Vec<String>,
+    /// From left to right.
+    pub lifelines: Vec<Lifeline>,
     /// What happened, from top to bottom.
     pub events: Vec<Event>,
+}
+
+/// Somebody who sends and receives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifeline {
+    /// Its name.
+    pub name: String,
+    /// Its address; may be empty.
+    pub detail: String,
+    /// It is drawn wide, with room for what it does: a balancer.
+    pub wide: bool,
 }
 
 /// Something that happened.
@@ -38,6 +51,21 @@ pub enum Kind {
         /// Its line.
         line: String,
     },
+    /// A packet that went through a third, who may have rewritten it.
+    Pass {
+        /// Who sent it.
+        from: usize,
+        /// Who passed it on.
+        via: usize,
+        /// Who got it.
+        to: usize,
+        /// Its line before.
+        before: String,
+        /// Its line after.
+        after: String,
+        /// What the one in the middle did, in few words: one or two lines.
+        said: Vec<String>,
+    },
     /// A packet that went no further.
     Drop {
         /// Who sent it.
@@ -54,6 +82,19 @@ pub enum Kind {
         /// What.
         text: String,
     },
+}
+
+impl Lifeline {
+    /// One with room for what it does.
+    pub fn balancer(name: &str) -> Self {
+        Self { name: name.to_owned(), detail: String::new(), wide: true }
+    }
+}
+
+impl From<&str> for Lifeline {
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
 }
 
 impl Ladder {

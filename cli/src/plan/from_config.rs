@@ -58,38 +58,11 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] if a file cannot be read or used.
     pub fn from_config(config: &Config, folder: &Path, seed: u64) -> Result<Self, PlanError> {
-        let mut applications = Vec::new();
-        let mut services = Vec::new();
-        for service in &config.services {
-            services.push(service_config(config, service)?);
-            applications.push(application(service, folder)?);
-        }
-        let mut engine = nat::Config::new(
-            config.seed.unwrap_or(seed),
-            config.legs.iter().map(engine_leg).collect(),
-            config.pools.iter().map(|p| pool_config(config, p)).collect::<Result<_, _>>()?,
-            services,
-        );
-        engine.bypass = config.bypass.iter().map(|prefix| prefix.value).collect();
-        if let Some(snat) = &config.snat {
-            engine.snat = snat_config(snat);
-        }
-        engine.timeouts = nat::Timeouts {
-            tcp_established: config.timeouts.tcp_established.value,
-            tcp_half_open: config.timeouts.tcp_half_open.value,
-            tcp_closing: config.timeouts.tcp_closing.value,
-            udp: config.timeouts.udp.value,
-            icmp: config.timeouts.icmp.value,
-        };
-        engine.hide_hop = config.hide_hop;
-        engine.limits.flows = config.limits.flows.value as usize;
-        engine.limits.half_open = config.limits.half_open.value as usize;
-        engine.limits.flows_per_client = config.limits.flows_per_client.value;
-        engine.limits.fragments = config.limits.fragments.value as usize;
+        let applications = config.services.iter().map(|service| application(service, folder));
         Ok(Self {
-            engine,
+            applications: applications.collect::<Result<_, _>>()?,
+            engine: engine_config(config, seed)?,
             legs: config.legs.iter().map(device).collect(),
-            applications,
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
             capture: config
                 .capture
@@ -97,6 +70,37 @@ impl Plan {
                 .map(|capture| CapturePlan::from_config(capture, folder)),
         })
     }
+}
+
+/// The engine's part of what `config` asks for, for which no file is read.
+///
+/// # Errors
+/// [`PlanError::Unchecked`] if the configuration was not checked.
+pub fn engine_config(config: &Config, seed: u64) -> Result<nat::Config, PlanError> {
+    let services = config.services.iter().map(|service| service_config(config, service));
+    let mut engine = nat::Config::new(
+        config.seed.unwrap_or(seed),
+        config.legs.iter().map(engine_leg).collect(),
+        config.pools.iter().map(|p| pool_config(config, p)).collect::<Result<_, _>>()?,
+        services.collect::<Result<_, _>>()?,
+    );
+    engine.bypass = config.bypass.iter().map(|prefix| prefix.value).collect();
+    if let Some(snat) = &config.snat {
+        engine.snat = snat_config(snat);
+    }
+    engine.timeouts = nat::Timeouts {
+        tcp_established: config.timeouts.tcp_established.value,
+        tcp_half_open: config.timeouts.tcp_half_open.value,
+        tcp_closing: config.timeouts.tcp_closing.value,
+        udp: config.timeouts.udp.value,
+        icmp: config.timeouts.icmp.value,
+    };
+    engine.hide_hop = config.hide_hop;
+    engine.limits.flows = config.limits.flows.value as usize;
+    engine.limits.half_open = config.limits.half_open.value as usize;
+    engine.limits.flows_per_client = config.limits.flows_per_client.value;
+    engine.limits.fragments = config.limits.fragments.value as usize;
+    Ok(engine)
 }
 
 fn snat_config(snat: &Snat) -> nat::SnatConfig {

@@ -5,7 +5,7 @@ mod from_config;
 mod health;
 
 pub use capture::CapturePlan;
-pub use from_config::PlanError;
+pub use from_config::{PlanError, engine_config};
 
 use std::fmt;
 use std::rc::Rc;

@@ -7,7 +7,7 @@ use netstack::wire::text::Line;
 use netstack::wire::{Address, Headers};
 use netstack::{Instant, Packet};
 
-use crate::ladder::{Event, Kind, Ladder};
+use crate::ladder::{Event, Kind, Ladder, Lifeline};
 
 /// Events that are kept; older ones make room.
 const MAX_EVENTS: usize = 200;
@@ -61,7 +61,20 @@ impl History {
             Some(reason) => Kind::Drop { from, to, line, reason: reason.name().to_owned() },
             None => Kind::Packet { from, to, line },
         };
-        self.push(at, kind);
+        match (self.events.back_mut(), kind) {
+            // What was passed on is one row: the packet before and after.
+            (
+                Some(Event { time, kind: last @ Kind::Packet { .. } }),
+                Kind::Packet { to, line, .. },
+            ) if side == Side::Out && *time == at.to_string() && is_from_beyond(last, to) => {
+                let before = std::mem::replace(last, Kind::Note { text: String::new() });
+                if let Kind::Packet { from, line: before, .. } = before {
+                    let said = Vec::new();
+                    *last = Kind::Pass { from, via: BALANCER, to, before, after: line, said };
+                }
+            }
+            (_, kind) => self.push(at, kind),
+        }
     }
 
     /// Notes something that is no packet.
@@ -85,8 +98,13 @@ impl History {
         };
         Ladder {
             title,
-            lifelines: ["client", "balancer", "backend"].map(str::to_owned).to_vec(),
+            lifelines: vec!["client".into(), Lifeline::balancer("balancer"), "backend".into()],
             events: self.events.iter().cloned().collect(),
         }
     }
+}
+
+/// A packet that came from neither the balancer nor `to`.
+fn is_from_beyond(kind: &Kind, to: usize) -> bool {
+    matches!(kind, Kind::Packet { from, .. } if *from != BALANCER && *from != to)
 }

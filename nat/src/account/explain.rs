@@ -53,8 +53,10 @@ impl Account {
             let at = self.notes.iter().take_while(|note| is_before_the_flow(note)).count();
             steps.insert(at, of_flow(flow, engine));
         }
-        steps.extend(self.of_rewrite());
-        steps.extend(self.of_mss());
+        if self.is_rewritten() {
+            steps.extend(self.of_rewrite());
+            steps.extend(self.of_mss());
+        }
         steps
     }
 
@@ -172,6 +174,12 @@ impl Account {
         }
     }
 
+    /// What leaves is what came, rather than an answer to it or a SYN that was kept.
+    fn is_rewritten(&self) -> bool {
+        self.verdict == Some(Verdict::Forward)
+            && !self.notes.iter().any(|note| matches!(note, Note::FailedOver { .. }))
+    }
+
     fn of_rewrite(&self) -> Option<Step> {
         let (before, after) = (self.before.as_ref()?, self.after.as_ref()?);
         let mut changes = Vec::new();
@@ -180,6 +188,11 @@ impl Account {
         }
         if (before.dst, before.ports.map(|p| p.1)) != (after.dst, after.ports.map(|p| p.1)) {
             changes.push("dst".to_owned());
+        }
+        if let (Some(before), Some(after)) = (before.ip_id, after.ip_id)
+            && before != after
+        {
+            changes.push(format!("id {before}→{after}"));
         }
         let mut sum = |name: &str, before: Option<u16>, after: Option<u16>| {
             if let (Some(before), Some(after)) = (before, after)

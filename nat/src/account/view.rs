@@ -21,6 +21,8 @@ pub struct View {
     pub ports: Option<(u16, u16)>,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// The identification of the IPv4 header.
+    pub ip_id: Option<u16>,
     /// The sum of the IPv4 header.
     pub ip_sum: Option<u16>,
     /// The sum of the transport header, complete or not.
@@ -34,6 +36,7 @@ pub struct View {
 }
 
 const KIND_MSS: u8 = 2;
+const V4_IDENTIFICATION: usize = 4;
 
 impl View {
     /// What `packet` looks like; nothing if its headers are broken.
@@ -53,7 +56,9 @@ impl View {
             _ => None,
         };
         let word = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
-        let ip_sum = data.get(V4_CHECKSUM..V4_CHECKSUM + 2).and_then(word);
+        let of_v4 = |at: usize| {
+            data.get(at..at + 2).filter(|_| headers.family == Family::V4).and_then(word)
+        };
         let is_syn = matches!(headers.transport, Transport::Tcp { flags, .. } if flags.contains(netstack::wire::TcpFlags::SYN));
         Self {
             leg: packet.leg,
@@ -67,7 +72,8 @@ impl View {
             },
             ports: headers.tuple().map(|tuple| (tuple.src_port, tuple.dst_port)),
             ttl: headers.ttl,
-            ip_sum: ip_sum.filter(|_| headers.family == Family::V4),
+            ip_id: of_v4(V4_IDENTIFICATION),
+            ip_sum: of_v4(V4_CHECKSUM),
             transport_sum: field
                 .filter(|_| is_whole)
                 .and_then(|at| transport.get(at))

@@ -38,7 +38,7 @@ fn sample() -> Report {
             facts,
             ladder: Ladder {
                 title: "a syn's way".to_owned(),
-                lifelines: ["client", "balancer", "backend"].map(str::to_owned).to_vec(),
+                lifelines: ["client", "balancer", "backend"].map(Into::into).to_vec(),
                 events: vec![event],
             },
         }),

@@ -1,0 +1,75 @@
+//! What ends the connections of diverted services.
+
+use nat::verdict::DivertTo;
+
+use super::narrator::{Narrator, Row, aside};
+use crate::config::model::{Mode, ProxyProtocol, Service, Upstream};
+
+/// What would be done with a connection that ends in this process.
+pub(super) fn rows(narrator: &Narrator<'_>, to: DivertTo) -> Vec<Row> {
+    let DivertTo::Service(id) = to else { return Vec::new() };
+    let Some(service) = narrator.places.service(id) else { return Vec::new() };
+    let ends = Row {
+        verb: "end",
+        object: service.mode.value.name().to_owned(),
+        detail: format!("the connection ends here: {}", protocol(service)),
+        aside: aside(narrator.places.at(&service.mode.span)),
+    };
+    let name = service.pool.as_ref().map_or("", |pool| pool.value.as_str());
+    let pool = narrator.places.config().pool(name);
+    let scheduler = narrator.tracer.engine().services().get(id).and_then(|service| {
+        narrator.tracer.engine().pools().get(usize::from(service.pool.0)).map(nat::Pool::scheduler)
+    });
+    let each = match service.mode.value {
+        Mode::Http => "for each request",
+        Mode::Nat | Mode::Tcp => "for each connection",
+    };
+    let detail = format!(
+        "{each}: {}, {}, over {}",
+        scheduler.map_or("", nat::Scheduler::name),
+        pool.map_or_else(String::new, backends),
+        upstream(service)
+    );
+    let aside = aside(pool.and_then(|pool| narrator.places.at(&pool.name.span)));
+    vec![ends, Row { verb: "pool", object: name.to_owned(), detail, aside }]
+}
+
+fn protocol(service: &Service) -> String {
+    match service.mode.value {
+        Mode::Http => match &service.tls {
+            None => "HTTP/1.1 in plain text".to_owned(),
+            Some(tls) => {
+                let alpn: Vec<_> = tls.alpn.iter().map(|protocol| protocol.name()).collect();
+                let alpn =
+                    if alpn.is_empty() { String::new() } else { format!(" ({})", alpn.join(", ")) };
+                let by_name = match tls.certificates.len() {
+                    1 => "one certificate".to_owned(),
+                    n => format!("{n} certificates, by the name asked for"),
+                };
+                format!("HTTP in TLS{alpn}, {by_name}")
+            }
+        },
+        Mode::Nat | Mode::Tcp => {
+            let header = match service.proxy_protocol {
+                None => "",
+                Some(ProxyProtocol::V1) => ", behind PROXY v1",
+                Some(ProxyProtocol::V2) => ", behind PROXY v2",
+            };
+            format!("bytes go on over another{header}")
+        }
+    }
+}
+
+fn backends(pool: &crate::config::model::Pool) -> String {
+    match pool.backends.len() {
+        1 => "one backend".to_owned(),
+        n => format!("one of {n} backends"),
+    }
+}
+
+const fn upstream(service: &Service) -> &'static str {
+    match service.upstream {
+        Upstream::Userspace => "a connection of our own",
+        Upstream::Kernel => "a socket of the host",
+    }
+}
