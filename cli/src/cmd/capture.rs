@@ -108,21 +108,23 @@ pub(super) fn open(socket: &Path, wanted: Wanted) -> Result<OwnedFd, CallError> 
 /// Passes on whole blocks, each at once: whoever ends this, what was written is a sound file.
 pub(super) fn blocks(input: impl Read, output: &mut impl Write) -> io::Result<()> {
     let mut input = io::BufReader::new(input);
-    let mut block = Vec::new();
+    let mut rest = Vec::new();
     loop {
-        block.resize(8, 0);
-        match input.read_exact(&mut block) {
+        let mut head = [0; 8];
+        match input.read_exact(&mut head) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return output.flush(),
             result => result?,
         }
         // In the byte order of our own writer.
-        let len = block.get(4..).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
-        let Some(len) = len.filter(|len| (12..=MAX_BLOCK_LEN).contains(len)) else {
+        let [_, _, _, _, len @ ..] = head;
+        let len = u32::from_le_bytes(len);
+        if !(12..=MAX_BLOCK_LEN).contains(&len) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a block of no known length"));
-        };
-        block.resize(len as usize, 0);
-        input.read_exact(block.get_mut(8..).unwrap_or_default())?;
-        output.write_all(&block)?;
+        }
+        rest.resize(len as usize - head.len(), 0);
+        input.read_exact(&mut rest)?;
+        output.write_all(&head)?;
+        output.write_all(&rest)?;
         // A reader wants to see packets when they come.
         output.flush()?;
     }
