@@ -8,7 +8,7 @@ fn sources(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
         let path = entry.unwrap_or_else(|e| panic!("{e}")).path();
-        if path.file_name().is_some_and(|name| name == "tests") {
+        if path.file_stem().is_some_and(|name| name == "tests") {
             continue;
         }
         if path.is_dir() {
