@@ -91,6 +91,8 @@ fn a_syn_that_moves_says_from_whom_to_whom() {
     let said = steps(&bed);
     let verbs: Vec<_> = said.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(verbs[..4], ["flow", "failover", "choose", "snat"], "{said:#?}");
+    let next = if backend.starts_with("10.2.0.11") { "b1" } else { "b0" };
+    assert!(brief(&bed).contains(&format!("flow 1 < v4/{next}")), "{}", brief(&bed));
     assert!(brief(&bed).contains("SYN moved from v4/b"), "{}", brief(&bed));
 }
 

@@ -51,7 +51,9 @@ impl Engine {
                 Some(FlowAccount { id, direction, before, after })
             }
             (None, Some((id, direction))) => {
-                Some(FlowAccount { id, direction, before: state, after: None })
+                // Its other key may have changed: its SYN went to another backend.
+                let after = self.flows.get(id).cloned();
+                Some(FlowAccount { id, direction, before: state, after })
             }
             (None, None) => None,
         };
