@@ -4,8 +4,10 @@
 //!
 //! One thread, one loop, one round at a time:
 //!
-//! 1. **Receive.** From each leg that has something, up to [`BATCH`] packets. Each gets its verdict at
-//!    once, and one that leaves is written at once, from the buffer that it was read into.
+//! 1. **Receive.** From each leg that has something, up to [`BATCH`] packets: a few are read, get their
+//!    verdicts together, and those that leave are written from the buffers that they were read into. How
+//!    many that is, their length says: short ones are better [looked up](nat::Engine::handle_packets)
+//!    together, and long ones would push each other out of the caches.
 //! 2. **Run.** Timers fire and the applications of diverted flows run, with everything of the batch
 //!    before them, so that an answer carries the acknowledgment of what it answers.
 //! 3. **Transmit.** What they want sent goes through the engine and out.
@@ -42,6 +44,10 @@ use crate::link::Way;
 /// Packets read from one leg before the others have their turn: large enough that the cost of a round
 /// is shared, small enough that an answer does not wait long.
 pub const BATCH: usize = 64;
+
+/// Bytes read before what was read is decided on: no more than one super-packet, or it and its
+/// predecessors are copied from slower caches.
+const BATCH_BYTES: usize = 16 << 10;
 
 /// Rounds in a row that find work before signals, kernel sockets and timers of the runtime are looked
 /// at all the same.
@@ -83,13 +89,17 @@ pub struct Runtime<A> {
     legs: Vec<Leg>,
     clock: Clock,
     packet: Packet,
+    /// Packets that were read together.
+    batch: Vec<Packet>,
     taps: Taps,
 }
 
 impl<A: Application> Runtime<A> {
     /// A runtime over `legs`, in the order of their numbers. Must be made inside a tokio runtime.
     pub fn new(balancer: Balancer<A>, legs: Vec<Leg>, clock: Clock) -> Self {
-        Self { balancer, legs, clock, packet: Packet::max_sized(), taps: Taps::default() }
+        let batch = (0..nat::BATCH).map(|_| Packet::max_sized()).collect();
+        let (packet, taps) = (Packet::max_sized(), Taps::default());
+        Self { balancer, legs, clock, packet, batch, taps }
     }
 
     /// The balancer, to look at or to change between rounds.
@@ -183,6 +193,9 @@ impl<A: Application> Runtime<A> {
     }
 
     fn receive(&mut self, now: Instant, index: usize) -> io::Result<bool> {
+        if self.legs[index].line.is_none() && self.taps.is_empty() {
+            return self.receive_together(now, index);
+        }
         let mut received = true;
         for n in 0..BATCH {
             let leg = &mut self.legs[index];
@@ -207,6 +220,38 @@ impl<A: Application> Runtime<A> {
             self.handle(now)?;
         }
         Ok(received)
+    }
+
+    /// [`receive`](Self::receive) for a leg whose link does nothing, while nobody captures.
+    fn receive_together(&mut self, now: Instant, index: usize) -> io::Result<bool> {
+        let (mut reads, mut more) = (0, true);
+        while more && reads < BATCH {
+            let (mut count, mut bytes) = (0, 0);
+            while more && reads < BATCH && count < self.batch.len() && bytes < BATCH_BYTES {
+                let leg = &mut self.legs[index];
+                let packet = &mut self.batch[count];
+                reads += 1;
+                match leg.receive(packet)? {
+                    Received::WouldBlock | Received::End => (reads, more) = (reads - 1, false),
+                    Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
+                    Received::Packet => {
+                        packet.leg = leg.id;
+                        bytes += packet.len();
+                        count += 1;
+                    }
+                }
+            }
+            let Self { balancer, legs, batch, .. } = self;
+            let mut sent = Ok(());
+            balancer.handle_packets(now, &mut batch[..count], |packet| {
+                let outcome = transmit(now, legs, packet);
+                if sent.is_ok() {
+                    sent = outcome;
+                }
+            });
+            sent?;
+        }
+        Ok(reads > 0)
     }
 
     /// Gives the packet its verdict.
