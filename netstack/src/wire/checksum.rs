@@ -4,6 +4,7 @@ use smoltcp::wire::{IpAddress, IpProtocol, checksum};
 
 use super::Address;
 use crate::packet::{Checksum, Packet};
+use crate::wire::fields::udp_field;
 use crate::wire::{Headers, Transport};
 
 /// The folded one's-complement sum of `data`, not complemented.
@@ -101,8 +102,10 @@ pub fn complete(packet: &mut Packet) {
     if field + 2 <= data.len() {
         // The field already holds the pseudo-header's sum, so the sum over all is the whole sum.
         let value = !sum(&data[start..]);
-        // A UDP checksum computed as zero is sent as all ones (RFC 768). TCP takes either.
-        let value = if value == 0 { 0xffff } else { value };
+        // A UDP checksum computed as zero is sent as all ones (RFC 768). TCP's is sent as it is, which
+        // is what an update in place of a complete one comes to as well.
+        let is_udp = usize::from(offset) == udp_field::CHECKSUM.start;
+        let value = if value == 0 && is_udp { 0xffff } else { value };
         data[field..field + 2].copy_from_slice(&value.to_be_bytes());
     }
     packet.offload.checksum = Checksum::Complete;

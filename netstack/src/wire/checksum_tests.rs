@@ -78,6 +78,28 @@ fn a_partial_checksum_cannot_be_wrong_until_it_is_completed() {
 }
 
 #[test]
+fn a_sum_of_zero_is_sent_as_it_is_in_tcp_and_as_all_ones_in_udp() {
+    for (line, zero) in [
+        ("tcp 10.1.0.5:40000 > 10.99.0.1:80 . ack=1", 0),
+        ("udp 10.1.0.5:5000 > 10.99.0.1:53 data=0000", 0xffff),
+    ] {
+        // Whatever the sum is of a packet whose last word is zero, as that word it makes it zero.
+        let sum = |line: &str| {
+            let mut packet = packet(&format!("{line} csum=partial"));
+            complete(&mut packet);
+            let headers = Headers::parse(&packet).unwrap();
+            let at = headers.l4() + if line.starts_with("tcp") { 16 } else { 6 };
+            u16::from_be_bytes([packet.data()[at], packet.data()[at + 1]])
+        };
+        let zeroed = match line.strip_suffix(" data=0000") {
+            Some(udp) => format!("{udp} data={:04x}", sum(line)),
+            None => format!("{line} urg={}", sum(line)),
+        };
+        assert_eq!(sum(&zeroed), zero, "{zeroed}");
+    }
+}
+
+#[test]
 fn completing_a_partial_sum_that_lies_gives_a_checksum_that_lies() {
     for line in LINES.into_iter().filter(|line| can_be_partial(line)) {
         let mut partial = packet(&format!("{line} csum=partial sum=0x1234"));
