@@ -64,7 +64,7 @@ impl Output {
             hardware: Some(std::env::consts::ARCH.to_owned()),
             os: Some(std::env::consts::OS.to_owned()),
             application: Some(concat!("balun ", env!("CARGO_PKG_VERSION")).to_owned()),
-            comments: [origin.run.comment()]
+            comments: [origin.run.comment_from(origin.epoch)]
                 .into_iter()
                 .chain((!filter.is_empty()).then(|| format!("filter: {filter}")))
                 .collect(),

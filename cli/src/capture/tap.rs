@@ -26,6 +26,9 @@ const BATCH: usize = 64 << 10;
 /// Bytes that are held here while the queue takes nothing.
 const MAX_HELD: usize = 1 << 20;
 
+/// How long a loop that waits for the disk does so at a time.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// How often a loop that is about to wait tries to get rid of what it has.
 const IDLE_TRIES: u32 = 1000;
 
@@ -37,6 +40,8 @@ pub struct Tap {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<Report>>,
     is_file: bool,
+    /// Whoever fills it waits for the disk, and loses nothing.
+    waits: bool,
     batch: Batch,
     /// Records that are still to be made.
     left: u64,
@@ -78,6 +83,7 @@ impl Tap {
             queue,
             thread: Some(thread),
             is_file,
+            waits: false,
             batch: Batch::default(),
             left,
             arrived: Arrived::default(),
@@ -85,6 +91,13 @@ impl Tap {
             totals,
             lost: zeros(),
         })
+    }
+
+    /// Makes whoever fills it wait for the disk: for a loop whose clock is its own.
+    #[must_use]
+    pub const fn waiting(mut self) -> Self {
+        self.waits = true;
+        self
     }
 
     /// A packet has come by `packet.leg` and is about to be decided on.
@@ -258,7 +271,11 @@ impl Tap {
         count(&mut self.totals.accepted, LegId(leg as u16));
         let mut is_full = self.batch.size() >= BATCH;
         if is_full {
-            let handed_over = self.queue.hand_over(&mut self.batch);
+            let mut handed_over = self.queue.hand_over(&mut self.batch);
+            while self.waits && matches!(handed_over, HandOver::Full | HandOver::Busy) {
+                std::thread::sleep(PAUSE);
+                handed_over = self.queue.hand_over(&mut self.batch);
+            }
             is_full = handed_over != HandOver::Done && self.batch.size() >= MAX_HELD;
         }
         if is_full {

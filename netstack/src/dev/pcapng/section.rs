@@ -1,6 +1,7 @@
 //! What a section says of the machine, the program and the run that it comes from.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A section header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,12 @@ impl Run {
         text
     }
 
+    /// The comment of a run whose core counts time from `epoch`, itself counted from the Unix epoch:
+    /// `balun run seed=0x9f3c start=1700000000.000000000`.
+    pub fn comment_from(&self, epoch: Duration) -> String {
+        format!("{} start={}.{:09}", self.comment(), epoch.as_secs(), epoch.subsec_nanos())
+    }
+
     /// Reads a comment; nothing if it is another.
     pub fn of_comment(comment: &str) -> Option<Self> {
         let mut run = Self { seed: 0, config: String::new() };
@@ -62,5 +69,14 @@ impl Section {
     /// The run that a section comes from, if balun wrote it.
     pub fn run(&self) -> Option<Run> {
         self.comments.iter().find_map(|comment| Run::of_comment(comment))
+    }
+
+    /// When that run began, from the Unix epoch, if the section says so.
+    pub fn start(&self) -> Option<Duration> {
+        let run = self.comments.iter().find(|comment| Run::of_comment(comment).is_some())?;
+        let value = run.split_whitespace().find_map(|word| word.strip_prefix("start="))?;
+        let (seconds, nanos) = value.split_once('.')?;
+        let nanos = nanos.parse().ok().filter(|nanos| *nanos < 1_000_000_000)?;
+        Some(Duration::new(seconds.parse().ok()?, nanos))
     }
 }
