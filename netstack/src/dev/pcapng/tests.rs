@@ -382,6 +382,12 @@ fn a_run_is_found_again_among_the_comments() {
     let Seen::Section(section) = read_all(&everything()).remove(0) else { panic!() };
     let run = section.run().unwrap();
     assert_eq!((run.seed, run.config.as_str()), (0x9f3c, "sha256:00ff"));
+    let start = Duration::new(1_700_000_000, 5);
+    let comments = vec![run.comment_from(start)];
+    let section = Section { comments, ..Section::default() };
+    assert_eq!((section.run(), section.start()), (Some(run), Some(start)));
+    let comments = vec!["balun run seed=0x1 start=1.9999999999".to_owned()];
+    assert_eq!(Section { comments, ..Section::default() }.start(), None);
     assert_eq!(Run::of_comment("balun run seed=0x1").unwrap().config, "");
     for other in ["by hand", "balun run", "balun run seed=7 config=x", "balun run config=x"] {
         assert_eq!(Run::of_comment(other), None, "{other}");
