@@ -2,6 +2,8 @@
 //!
 //! Each flag can be given as `BALUN_` and its name in capitals.
 
+mod replay;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::capture::{Comments, DEFAULT_SNAPLEN, MAX_SNAPLEN, Side};
 use crate::demo::MAX_BACKENDS;
 use crate::testing::report::Format;
+
+pub use replay::{Health, ReplayArgs, ReplayFormat};
 
 /// The configuration file that commands read if none is named.
 pub const DEFAULT_CONFIG: &str = "balun.toml";
@@ -59,6 +63,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run the tests of a configuration, without a device
     Test(TestArgs),
+    /// Replay a capture through the whole balancer, the same each time
+    Replay(Box<ReplayArgs>),
     /// Show the balancer at work, with clients and backends of its own
     Demo(DemoArgs),
     /// Run a network of nodes around the balancer, without root

@@ -51,6 +51,11 @@ impl Console {
         self.color
     }
 
+    /// True with `-v`.
+    pub const fn verbose(&self) -> bool {
+        self.verbosity.verbose > 0
+    }
+
     /// True with `-q`.
     pub const fn quiet(&self) -> bool {
         self.verbosity.quiet

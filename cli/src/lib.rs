@@ -9,6 +9,7 @@
 //! | [`plan`] | what a configuration asks for, put together |
 //! | [`runtime`] | the loop between devices and the balancer |
 //! | [`run`], [`demo`], [`doctor`] | what the commands of these names do |
+//! | [`replay`] | captures, replayed through the whole balancer on a virtual clock |
 //! | [`lab`] | labs: nodes in namespaces, their servers and clients |
 //! | [`link`] | links that lose and delay, in virtual and in real time |
 //! | [`sim`] | hosts and links in memory, on a virtual clock |
@@ -32,6 +33,7 @@ pub mod lab;
 pub mod ladder;
 pub mod link;
 pub mod plan;
+pub mod replay;
 pub mod run;
 pub mod runtime;
 pub mod seed;

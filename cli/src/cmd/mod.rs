@@ -8,6 +8,7 @@ mod doctor;
 mod explain;
 mod extcap;
 mod lab;
+mod replay;
 mod run;
 mod test;
 mod trace;
@@ -46,6 +47,7 @@ fn run_command(command: &Command, console: &Console) -> ExitCode {
         Command::Test(args) => test::run(args, console),
         Command::Capture(args) => capture::run(args, console),
         Command::Extcap(args) => extcap::run(args, console),
+        Command::Replay(args) => replay::run(args, console),
         Command::Demo(args) => demo::run(args, console),
         Command::Doctor(args) => doctor::run(args, console),
         Command::Trace(args) => trace::run(args, console),

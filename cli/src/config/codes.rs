@@ -110,6 +110,7 @@ codes! {
     StepOrder = "E0377": "a step refers to what was not there before",
     SimFit = "E0378": "a service cannot be simulated like this",
     MissingFile = "E0401": "a file cannot be read",
+    BadEvent = "E0402": "an event of a replay cannot be read",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",

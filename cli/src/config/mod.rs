@@ -6,6 +6,7 @@
 //! | `parse` | text to model: syntax, keys, types, the form of values |
 //! | `check` | what no single value can tell: references, conflicts, files |
 //! | [`load_script`] | tests in a file of their own |
+//! | [`events`] | scripts of what happens during a replay |
 //! | `not_yet` | keys of the format that this version refuses |
 //! | [`codes`] | one code an error, with a page that explains it |
 //! | [`diagnostic`], [`render`] | one error, and how it is shown |
@@ -16,6 +17,7 @@
 mod check;
 pub mod codes;
 pub mod diagnostic;
+pub mod events;
 pub mod model;
 mod not_yet;
 mod parse;
