@@ -158,6 +158,39 @@ fn the_same_input_gives_the_same_bytes() {
     place.prints("b.pcapng --expect a.pcapng", 0);
 }
 
+/// What left of the flows of service `l4`: when, by which interface, and all bytes.
+fn sent_by_nat(path: &Path) -> Vec<(Duration, u32, Vec<u8>)> {
+    let mut reader = CaptureReader::open(path).unwrap();
+    let mut packet = Packet::max_sized();
+    let mut sent = Vec::new();
+    while let Some(captured) = reader.read(&mut packet).unwrap() {
+        let of_l4 = reader.comments().any(|comment| comment.starts_with("l4 flow "));
+        if captured.direction == Some(Direction::Outbound) && of_l4 {
+            sent.push((captured.time, captured.interface, packet.data().to_vec()));
+        }
+    }
+    sent
+}
+
+#[test]
+fn nat_flows_of_a_live_capture_replay_to_the_same_packets_at_the_same_times() {
+    let place = Place::new();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_balun"));
+    demo.args("demo --seconds 1 --backends 2 --break 9 --seed 7 --record".split(' '));
+    let demo = demo.arg(place.path("live.pcapng")).output().unwrap();
+    let said = [demo.stdout, demo.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if said.contains("demo: simulated") {
+        assert!(std::env::var_os("BALUN_REQUIRE_TUN").is_none(), "{said}");
+        eprintln!("skipped: {said}");
+        return;
+    }
+    place.prints("live.pcapng -o again.pcapng", 0);
+    let live = sent_by_nat(&place.path("live.pcapng"));
+    assert!(live.len() > 100, "{said}");
+    assert!(live == sent_by_nat(&place.path("again.pcapng")));
+}
+
 #[test]
 fn another_configuration_is_noticed_and_its_first_differences_are_shown() {
     let place = Place::new();
