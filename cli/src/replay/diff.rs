@@ -1,7 +1,7 @@
 //! Two configurations, and what they make of the same packets.
 //!
 //! Each replays in a thread of its own. What it does with a packet, and what it sends until the next one,
-//! is one [`Step`]; the steps of both meet here, in the order of the packets.
+//! is one step; the steps of both meet here, in the order of the packets.
 
 use std::fmt::Write as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

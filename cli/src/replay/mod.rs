@@ -9,7 +9,7 @@
 //!                                                └─► Expect   the outbound side of a capture
 //! ```
 //!
-//! A [`Machine`](machine::Machine) is a balancer and its clock. Each packet comes at its own time;
+//! A [`Machine`] is a balancer and its clock. Each packet comes at its own time;
 //! between two of them timers fire at theirs, one after the other. What ends in the proxy runs on a paused
 //! tokio runtime, whose clock is moved along; a plan without such services has no runtime to wait for.
 //!
