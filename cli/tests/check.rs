@@ -91,7 +91,8 @@ fn every_mistake_is_explained_as_agreed() {
 
 #[test]
 fn every_code_has_a_case_of_its_name() {
-    for code in Code::ALL {
+    // An event is of a script, not of a configuration: `replay.rs` shows what is said of one.
+    for code in Code::ALL.iter().filter(|code| **code != Code::BadEvent) {
         let prefix = code.as_str().to_lowercase();
         let is_mine = |case: &str| case.starts_with(&prefix);
         let mine: Vec<_> = outputs().iter().filter(|(case, _)| is_mine(case)).collect();
