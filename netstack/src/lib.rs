@@ -6,6 +6,7 @@
 //! | [`packet`] | one IP packet, possibly a super-packet, with its offload state |
 //! | [`wire`] | addresses, checked header views, checksums, the packet line |
 //! | [`segment`], [`fragment`] | cutting super-packets, and packets that a link is too small for |
+//! | [`ethernet`] | what a leg on an Ethernet interface needs: ARP, neighbour discovery, neighbours |
 //! | [`wheel`] | deadlines, in a hierarchical timer wheel |
 //! | [`tcp`] | a user-space TCP endpoint: one smoltcp socket a connection |
 //! | `dev` | TUN, namespaces, captures, memory: the only code that does I/O on packets |
@@ -14,6 +15,7 @@
 
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod ethernet;
 pub mod fragment;
 pub mod packet;
 pub mod segment;

@@ -18,6 +18,8 @@
 
 use std::fmt;
 
+use crate::ethernet::{HEADER_LEN, Header};
+
 /// Bytes kept free in front of the IP header: the virtio header, and room for a tunnel's headers.
 pub const HEADROOM: usize = 64;
 
@@ -140,6 +142,31 @@ impl Offload {
         }
         let gso = Gso { kind, size, header_len, ecn: gso_type & GSO_ECN != 0 };
         Ok(Self { checksum, gso: Some(gso) })
+    }
+
+    /// What a virtio header says whose offsets count from a header of `len` bytes in front of the packet.
+    ///
+    /// # Errors
+    /// [`VnetError::ChecksumBeyondEnd`] if the checksum would be over a part of that header.
+    fn without_front(mut self, len: u16) -> Result<Self, VnetError> {
+        if let Checksum::Partial { start, .. } = &mut self.checksum {
+            *start = start.checked_sub(len).ok_or(VnetError::ChecksumBeyondEnd)?;
+        }
+        if let Some(gso) = &mut self.gso {
+            gso.header_len = gso.header_len.saturating_sub(len);
+        }
+        Ok(self)
+    }
+
+    /// The inverse of [`without_front`](Self::without_front).
+    fn with_front(mut self, len: u16) -> Self {
+        if let Checksum::Partial { start, .. } = &mut self.checksum {
+            *start = start.saturating_add(len);
+        }
+        if let Some(gso) = self.gso.as_mut().filter(|gso| gso.header_len > 0) {
+            gso.header_len = gso.header_len.saturating_add(len);
+        }
+        self
     }
 
     /// Writes the virtio header.
@@ -281,6 +308,41 @@ impl Packet {
         }
         &self.buf[start..self.end]
     }
+
+    /// Where a packet socket with virtio headers reads to: that header, the Ethernet header, then what
+    /// the frame holds. Call [`received_frame`](Self::received_frame) with the count of bytes read.
+    pub fn frame_receive_buffer(&mut self) -> &mut [u8] {
+        &mut self.buf[HEADROOM - HEADER_LEN - VNET_HDR_LEN..]
+    }
+
+    /// Takes note that `n` bytes were read into [`frame_receive_buffer`](Self::frame_receive_buffer);
+    /// the Ethernet header. What the frame holds is the packet's data now.
+    ///
+    /// # Errors
+    /// [`VnetError`] if the virtio header lies; the packet is then without offload state.
+    pub fn received_frame(&mut self, n: usize) -> Result<Header, VnetError> {
+        let start = HEADROOM - HEADER_LEN - VNET_HDR_LEN;
+        self.offload = Offload::default();
+        self.end = HEADROOM.max(start + n).min(self.buf.len());
+        let front = self.buf[start..HEADROOM].split_at_checked(VNET_HDR_LEN);
+        let (vnet, header) = front.ok_or(VnetError::Truncated)?;
+        if n < VNET_HDR_LEN + HEADER_LEN {
+            return Err(VnetError::Truncated);
+        }
+        let offload = Offload::decode(vnet, HEADER_LEN + self.len())?;
+        self.offload = offload.without_front(HEADER_LEN as u16)?;
+        header.first_chunk().copied().ok_or(VnetError::Truncated)
+    }
+
+    /// The virtio header, this Ethernet header and the packet, in one slice for one write.
+    pub fn frame_transmit_bytes(&mut self, header: &Header) -> &[u8] {
+        let start = HEADROOM - HEADER_LEN - VNET_HDR_LEN;
+        if let Some(vnet) = self.buf[start..].first_chunk_mut() {
+            self.offload.with_front(HEADER_LEN as u16).encode(vnet);
+        }
+        self.buf[start + VNET_HDR_LEN..HEADROOM].copy_from_slice(header);
+        &self.buf[start..self.end]
+    }
 }
 
 impl fmt::Debug for Packet {
@@ -350,5 +412,36 @@ mod tests {
         back.vnet_receive_buffer()[..bytes.len()].copy_from_slice(&bytes);
         assert_eq!(back.received_with_vnet(bytes.len()), Ok(()));
         assert_eq!(back.data(), packet.data());
+    }
+
+    #[test]
+    fn a_frame_has_its_header_between_and_its_offsets_count_from_there() {
+        let header = [7; HEADER_LEN];
+        let mut packet = Packet::from_ip(&[0x45; 60]);
+        packet.offload.checksum = Checksum::Partial { start: 20, offset: 16 };
+        packet.offload.gso =
+            Some(Gso { kind: GsoKind::TcpV4, size: 9, header_len: 40, ecn: false });
+        let offload = packet.offload;
+        let bytes = packet.frame_transmit_bytes(&header).to_vec();
+        let on_the_wire = Offload::decode(&bytes, bytes.len() - VNET_HDR_LEN).unwrap();
+        assert_eq!(on_the_wire.checksum, Checksum::Partial { start: 34, offset: 16 });
+        assert_eq!(on_the_wire.gso.map(|gso| gso.header_len), Some(54));
+        assert_eq!(bytes[VNET_HDR_LEN..][..HEADER_LEN], header);
+
+        let mut back = Packet::with_capacity(100);
+        back.frame_receive_buffer()[..bytes.len()].copy_from_slice(&bytes);
+        assert_eq!(back.received_frame(bytes.len()), Ok(header));
+        assert_eq!((back.data(), back.offload), (packet.data(), offload));
+        for n in 0..VNET_HDR_LEN + HEADER_LEN {
+            assert_eq!(back.received_frame(n), Err(VnetError::Truncated));
+            assert!(back.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_checksum_over_the_ethernet_header_is_refused() {
+        let mut packet = Packet::with_capacity(100);
+        packet.frame_receive_buffer()[..VNET_HDR_LEN].copy_from_slice(&header(1, 0, [0, 0, 13, 6]));
+        assert_eq!(packet.received_frame(60), Err(VnetError::ChecksumBeyondEnd));
     }
 }

@@ -30,6 +30,8 @@
 //! | [`netns`] | network namespaces: made, opened, entered by threads |
 //! | [`userns`] | the user namespace that stands in for root |
 //! | [`probe`] | what this machine allows |
+//! | [`veth`] | [`Veth`]: an Ethernet interface, by a packet socket and an [`Edge`](crate::ethernet::Edge) |
+//! | [`interface`] | [`Interface`]: a TUN or an Ethernet interface |
 //! | [`memory`] | two devices joined by bounded queues |
 //! | [`pass`] | descriptors handed from process to process |
 //! | [`pcap`] | classic captures: reader and writer |
@@ -42,6 +44,7 @@
 pub mod capture;
 pub mod capture_reader;
 pub mod error;
+pub mod interface;
 pub mod link;
 pub mod memory;
 pub mod netlink;
@@ -54,6 +57,7 @@ pub mod probe;
 mod sys;
 pub mod tun;
 pub mod userns;
+pub mod veth;
 
 use std::io;
 
@@ -64,10 +68,12 @@ pub use self::tun::{Tun, TunConfig};
 pub use capture::PcapDevice;
 pub use capture_reader::{CaptureError, CaptureReader};
 pub use error::TunError;
+pub use interface::Interface;
 pub use memory::MemoryDevice;
 pub use netns::{Namespace, NamespaceError};
 pub use offload::TunOffload;
 pub use userns::{UserNamespaceError, enter_user_namespace};
+pub use veth::{Veth, VethConfig, VethError};
 
 /// What one [`Device::receive`] gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,8 @@ pub enum Received {
     /// Something was read whose virtio header lies: a drop to count. The packet's content is
     /// unspecified; more may be waiting.
     Malformed(VnetError),
+    /// Something was read that was for the device itself, or for nobody here; more may be waiting.
+    Consumed,
     /// There will never be another packet: the end of a capture, or the other side is gone.
     End,
 }
@@ -108,12 +116,15 @@ pub enum TransmitDrop {
     Refused,
     /// It had to be cut in software, and could not be (see [`SegmentError`]).
     Unsegmentable,
+    /// On an Ethernet interface: no host of the link takes it (see
+    /// [`EdgeDrop`](crate::ethernet::EdgeDrop)).
+    NoNeighbor,
 }
 
 impl TransmitDrop {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 4] =
-        [Self::LinkDown, Self::NoBuffers, Self::Refused, Self::Unsegmentable];
+    pub const ALL: [Self; 5] =
+        [Self::LinkDown, Self::NoBuffers, Self::Refused, Self::Unsegmentable, Self::NoNeighbor];
 
     /// The name that counters carry.
     pub const fn name(self) -> &'static str {
@@ -122,6 +133,7 @@ impl TransmitDrop {
             Self::NoBuffers => "no-buffers",
             Self::Refused => "refused",
             Self::Unsegmentable => "unsegmentable",
+            Self::NoNeighbor => "no-neighbor",
         }
     }
 }

@@ -21,7 +21,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Tun;
+use super::{Interface, Tun};
+
+pub(super) mod packet;
 
 /// Length of an interface name with its terminating zero.
 pub(super) const NAME_SIZE: usize = libc::IFNAMSIZ;
@@ -82,6 +84,14 @@ pub(super) fn receive_descriptors(
         }
     }
     Ok((message.bytes, descriptors))
+}
+
+/// [`register_readable`] of either kind of interface.
+pub(super) fn register_interface(interface: Interface) -> io::Result<AsyncFd<Interface>> {
+    // SAFETY: as for `register_readable`. `Interface` is a `Tun` or a `Veth` for all its life, and a
+    // `Veth` too owns its descriptor, opens it once, never replaces it and closes it when dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(interface, Interest::READABLE) };
+    registered.map_err(Into::into)
 }
 
 nix::ioctl_write_ptr_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
