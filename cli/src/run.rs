@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
 use crate::runtime::{Clock, Runtime};
-use crate::summary::Summary;
+use crate::summary::{self, Summary};
 
 /// Why it did not start, or did not go on.
 #[derive(Debug)]
@@ -129,6 +129,9 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
             applications: &stats,
         };
         let _ = summary.write(talk);
+        for (name, leg) in instance.legs().iter().zip(runtime.legs()) {
+            let _ = leg.edge().map_or(Ok(()), |edge| summary::ethernet(talk, name, edge));
+        }
         for report in captured {
             let _ = writeln!(talk, "capture  {report}");
         }
@@ -161,7 +164,8 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for leg in &plan.legs {
         let place = leg.netns.as_ref().map_or(String::new(), |name| format!(" in {name}"));
-        writeln!(talk, "leg      {}{place}, mtu {}", leg.tun.name, leg.tun.mtu)?;
+        let kind = if leg.ethernet.is_some() { ", by Ethernet" } else { "" };
+        writeln!(talk, "leg      {}{place}{kind}, mtu {}", leg.tun.name, leg.tun.mtu)?;
     }
     if let Some(capture) = &plan.capture {
         let kind = if capture.options.ring.is_some() { "ring " } else { "" };

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use nat::stats::Stats;
 use nat::{BackendState, Mode, Pool, ServiceConfig};
+use netstack::ethernet::{Edge, EdgeStats};
 
 use crate::plan::{AllStats, ApplicationStats};
 use crate::runtime::LegStats;
@@ -56,6 +57,26 @@ impl Summary<'_> {
         }
         Ok(())
     }
+}
+
+/// What the Ethernet side of a leg has seen and done.
+///
+/// # Errors
+/// The writer's.
+pub(crate) fn ethernet(talk: &mut impl Write, name: &str, edge: &Edge) -> io::Result<()> {
+    let EdgeStats { asked, answered, conflicts, .. } = edge.stats();
+    write!(talk, "ethernet {name}  asked for {asked}, answered {answered}")?;
+    if *conflicts > 0 {
+        write!(talk, ", {conflicts} claims of others to addresses of ours")?;
+    }
+    writeln!(talk)?;
+    for address in edge.duplicates() {
+        writeln!(talk, "ethernet {name}  {address} was not used: another host has it")?;
+    }
+    for (reason, count) in edge.stats().drops() {
+        writeln!(talk, "ethernet {name}  dropped  {count}  {reason}")?;
+    }
+    Ok(())
 }
 
 fn engine(stats: &Stats) -> String {

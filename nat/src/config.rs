@@ -48,12 +48,15 @@ pub struct LegConfig {
     /// Whether packets that come by it may be answered with ICMP errors of our own (RFC 5508 REQ-9).
     /// Without, they are dropped in silence; errors that others made are translated all the same.
     pub icmp_errors: bool,
+    /// Addresses on it that no kernel answers for, but the engine: it has them as it has those of
+    /// services.
+    pub own: Vec<Address>,
 }
 
 impl LegConfig {
     /// A leg to these prefixes that answers with errors.
     pub const fn new(prefixes: Vec<Prefix>, mtu: u16) -> Self {
-        Self { prefixes, mtu, icmp_errors: true }
+        Self { prefixes, mtu, icmp_errors: true, own: Vec::new() }
     }
 }
 

@@ -14,7 +14,7 @@ use balun::plan::Plan;
 use balun::runtime::{Clock, Leg, Runtime};
 use nat::stats::Stats;
 use netstack::LegId;
-use netstack::dev::{Namespace, NamespaceError, Tun};
+use netstack::dev::{Interface, Namespace, NamespaceError};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
@@ -215,7 +215,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 impl Balancer {
-    fn start(plan: Plan, tuns: Vec<Tun>) -> Self {
+    fn start(plan: Plan, tuns: Vec<Interface>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             runtime()?.block_on(async {

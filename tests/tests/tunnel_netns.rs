@@ -20,7 +20,7 @@ use nat::{
     BackendConfig, DropReason, Encapsulation, Listen, Mode, Nat, PoolConfig, PoolId, ServiceConfig,
 };
 use netstack::Packet;
-use netstack::dev::{Device, Namespace, Received, Tun, TunConfig};
+use netstack::dev::{Device, Interface, Namespace, Received, TunConfig};
 use netstack::wire::{Family, Protocol};
 use tempfile::TempDir;
 use tests::netns::World;
@@ -151,7 +151,7 @@ struct Direct {
 }
 
 impl Direct {
-    fn start(mut from: Tun, mut to: Tun) -> Self {
+    fn start(mut from: Interface, mut to: Interface) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -161,7 +161,7 @@ impl Direct {
                     // What finds no room is lost, as on any link.
                     Received::Packet => passed += u64::from(to.transmit(&mut packet).is_ok()),
                     Received::WouldBlock => wait_for(&from),
-                    Received::Malformed(_) | Received::End => {}
+                    Received::Malformed(_) | Received::Consumed | Received::End => {}
                 }
             }
             passed
@@ -177,14 +177,14 @@ impl Direct {
 }
 
 /// Until there may be a packet, for 50 ms at most.
-fn wait_for(tun: &Tun) {
+fn wait_for(tun: &Interface) {
     use nix::poll::{PollFd, PollFlags, poll};
     use std::os::fd::AsFd;
     let _ = poll(&mut [PollFd::new(tun.as_fd(), PollFlags::POLLIN)], 50_u16);
 }
 
 /// The ends of that link: in the backend's namespace with the way to clients, and in the client's.
-fn direct_link(plan: &Plan) -> (Tun, Tun) {
+fn direct_link(plan: &Plan) -> (Interface, Interface) {
     let open = |leg: usize, routes| {
         let mut tun = TunConfig::new("direct");
         tun.routes = routes;

@@ -111,6 +111,9 @@ codes! {
     SimFit = "E0378": "a service cannot be simulated like this",
     MissingFile = "E0401": "a file cannot be read",
     BadEvent = "E0402": "an event of a replay cannot be read",
+    NoGateway = "E0415": "a leg has no gateway for its routes",
+    BadGateway = "E0416": "a gateway is not on the link",
+    KindFit = "E0417": "a key does not fit the kind of leg",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",
@@ -118,6 +121,7 @@ codes! {
     ShortTimeout = "W0004": "a timeout is shorter than the RFC allows",
     NoReturn = "W0005": "answers to a client may not come back",
     SlowProbe = "W0006": "a probe may take longer than the time to the next",
+    KernelTakesPart = "W0007": "the kernel takes part on an interface of balun's",
 }
 
 impl Code {

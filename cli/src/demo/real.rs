@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use netstack::LegId;
 use netstack::dev::netns::NamespaceError;
-use netstack::dev::{Namespace, Tun};
+use netstack::dev::{Interface, Namespace};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
@@ -50,7 +50,7 @@ struct World {
     client: Namespace,
     farm: Farm,
     plan: Plan,
-    tuns: Vec<Tun>,
+    tuns: Vec<Interface>,
 }
 
 impl World {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netstack::dev::{Namespace, Tun};
+use netstack::dev::{Interface, Namespace, Tun};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::message::How;
@@ -46,7 +46,7 @@ impl World {
         lab: &model::Lab,
         plan: &mut Plan,
         (folder, rootless): (&Path, bool),
-    ) -> Result<(Self, Vec<Tun>), LabError> {
+    ) -> Result<(Self, Vec<Interface>), LabError> {
         let mut tuns = Vec::new();
         let mut nodes = Vec::new();
         let first_leg = config.legs.len() - lab.nodes.len();
@@ -61,7 +61,7 @@ impl World {
             DEVICE.clone_into(&mut device.tun.name);
             device.tun.addresses = node.addresses.iter().map(|a| (a.address, a.length)).collect();
             let queues = Tun::open_in(&namespace, &device.tun);
-            tuns.push(queues.map_err(|e| open(OpenError::Tun(e)))?.remove(0));
+            tuns.push(queues.map_err(|e| open(OpenError::Tun(e)))?.remove(0).into());
             let name = node.name.value.as_str();
             let changed = (index, changed.clone());
             let node = Node::start(name, namespace, folder, changed)

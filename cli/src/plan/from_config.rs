@@ -10,9 +10,9 @@ use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
-use super::{ApplicationPlan, CapturePlan, LegPlan, Plan, ProbePlan, Protocol};
+use super::{ApplicationPlan, CapturePlan, EthernetPlan, LegPlan, Plan, ProbePlan, Protocol};
 use crate::config::model::{
-    Affinity, Burst, Config, Forwarded, Health, Initial, Leg, Mode, Nat, Pool, Probe,
+    Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
     ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Tunnel, Upstream,
 };
 
@@ -62,7 +62,7 @@ impl Plan {
         Ok(Self {
             applications: applications.collect::<Result<_, _>>()?,
             engine: engine_config(config, seed)?,
-            legs: config.legs.iter().map(device).collect(),
+            legs: config.legs.iter().map(|leg| device(config, leg)).collect(),
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
             capture: config
                 .capture
@@ -124,7 +124,7 @@ fn snat_config(snat: &Snat) -> nat::SnatConfig {
     }
 }
 
-fn device(leg: &Leg) -> LegPlan {
+fn device(config: &Config, leg: &Leg) -> LegPlan {
     let mut tun = TunConfig::new(&leg.name);
     tun.mtu = leg.mtu.value;
     tun.addresses = leg.addresses.iter().map(|a| (a.address, a.length)).collect();
@@ -132,7 +132,20 @@ fn device(leg: &Leg) -> LegPlan {
     LegPlan {
         netns: leg.netns.as_ref().map(|name| name.value.clone()),
         tun,
+        ethernet: (*leg.kind == LegKind::Veth).then(|| ethernet(config, leg)),
         impair: leg.impair.unwrap_or_default(),
+    }
+}
+
+fn ethernet(config: &Config, leg: &Leg) -> EthernetPlan {
+    let services = config.services.iter().flat_map(|service| &service.listens);
+    let snat = config.snat.iter().flat_map(|snat| &snat.addresses);
+    EthernetPlan {
+        answers: services
+            .filter_map(|listen| listen.host())
+            .chain(snat.map(|address| Address::from(address.value)))
+            .collect(),
+        gateways: leg.gateways.iter().map(|gateway| gateway.value.into()).collect(),
     }
 }
 
@@ -143,7 +156,13 @@ fn engine_leg(leg: &Leg) -> nat::LegConfig {
         .chain(&leg.routes)
         .filter_map(|p| nat::Prefix::new(Address::from(p.address), p.length))
         .collect();
-    nat::LegConfig { icmp_errors: leg.icmp_errors, ..nat::LegConfig::new(prefixes, leg.mtu.value) }
+    let own = leg.addresses.iter().filter(|_| *leg.kind == LegKind::Veth);
+    let own = own.map(|prefix| Address::from(prefix.address)).collect();
+    nat::LegConfig {
+        icmp_errors: leg.icmp_errors,
+        own,
+        ..nat::LegConfig::new(prefixes, leg.mtu.value)
+    }
 }
 
 fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanError> {

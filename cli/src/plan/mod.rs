@@ -22,8 +22,9 @@ use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
 use netstack::LegId;
 use netstack::dev::netns::NamespaceError;
-use netstack::dev::{Namespace, Tun, TunConfig, TunError};
+use netstack::dev::{Interface, Namespace, Tun, TunConfig, TunError, Veth, VethConfig, VethError};
 use netstack::tcp::{Endpoint, EndpointConfig, Stack, TcpStream};
+use netstack::wire::Address;
 
 pub use crate::config::model::Upstream;
 use crate::kernel::KernelConnect;
@@ -62,8 +63,19 @@ pub struct LegPlan {
     pub netns: Option<String>,
     /// The device.
     pub tun: TunConfig,
+    /// Present if it is not to be made: the Ethernet interface of that name is taken.
+    pub ethernet: Option<EthernetPlan>,
     /// How its link misbehaves.
     pub impair: Settings,
+}
+
+/// What a leg says and asks on an Ethernet interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EthernetPlan {
+    /// Addresses that it answers for besides the leg's own: those of services, and of the SNAT pool.
+    pub answers: Vec<Address>,
+    /// Who takes what is not on the link, one of each IP version.
+    pub gateways: Vec<Address>,
 }
 
 /// What runs on top of a diverted service's connections.
@@ -91,6 +103,8 @@ pub enum OpenError {
     Namespace(NamespaceError),
     /// Its device.
     Tun(TunError),
+    /// Its Ethernet interface.
+    Veth(VethError),
 }
 
 impl OpenError {
@@ -99,6 +113,7 @@ impl OpenError {
         match self {
             Self::Namespace(_) => false,
             Self::Tun(error) => error.is_environment(),
+            Self::Veth(error) => error.is_environment(),
         }
     }
 }
@@ -108,6 +123,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Namespace(error) => error.fmt(f),
             Self::Tun(error) => error.fmt(f),
+            Self::Veth(error) => error.fmt(f),
         }
     }
 }
@@ -135,23 +151,40 @@ pub type AllStats = Vec<(ServiceId, ReadStats)>;
 impl LegPlan {
     /// A device in that namespace, behind a link that does nothing to packets.
     pub fn new(netns: Option<String>, tun: TunConfig) -> Self {
-        Self { netns, tun, impair: Settings::default() }
+        Self { netns, tun, ethernet: None, impair: Settings::default() }
     }
 
-    /// Makes the device.
+    /// Makes the device, or takes the interface.
     ///
     /// # Errors
-    /// [`OpenError`] says what could not be made, and why.
-    pub fn open(&self) -> Result<Tun, OpenError> {
-        let queues = match &self.netns {
-            Some(name) => {
-                let namespace = Namespace::open(name).map_err(OpenError::Namespace)?;
-                Tun::open_in(&namespace, &self.tun)
-            }
+    /// [`OpenError`] says what could not be done, and why.
+    pub fn open(&self) -> Result<Interface, OpenError> {
+        let namespace = self.netns.as_deref().map(Namespace::open).transpose();
+        let namespace = namespace.map_err(OpenError::Namespace)?;
+        if let Some(ethernet) = &self.ethernet {
+            let config = self.veth(ethernet);
+            let veth = match &namespace {
+                Some(namespace) => Veth::open_in(namespace, &config),
+                None => Veth::open(&config),
+            };
+            return veth.map(Interface::from).map_err(OpenError::Veth);
+        }
+        let queues = match &namespace {
+            Some(namespace) => Tun::open_in(namespace, &self.tun),
             None => Tun::open(&self.tun),
         };
-        let mut queues = queues.map_err(OpenError::Tun)?;
-        Ok(queues.remove(0))
+        Ok(queues.map_err(OpenError::Tun)?.remove(0).into())
+    }
+
+    fn veth(&self, ethernet: &EthernetPlan) -> VethConfig {
+        let addresses = self.tun.addresses.iter();
+        VethConfig {
+            name: self.tun.name.clone(),
+            mtu: self.tun.mtu,
+            addresses: addresses.map(|(address, len)| (Address::from(*address), *len)).collect(),
+            answers: ethernet.answers.clone(),
+            gateways: ethernet.gateways.clone(),
+        }
     }
 }
 
@@ -161,10 +194,10 @@ impl Plan {
     ///
     /// # Errors
     /// A descriptor could not be registered for readiness.
-    pub fn open_legs(&self, tuns: Vec<Tun>) -> std::io::Result<Vec<Leg>> {
-        let legs = (0..).zip(tuns).zip(&self.legs);
-        legs.map(|((id, tun), plan)| {
-            let mut leg = Leg::new(LegId(id), tun)?;
+    pub fn open_legs(&self, devices: Vec<Interface>) -> std::io::Result<Vec<Leg>> {
+        let legs = (0..).zip(devices).zip(&self.legs);
+        legs.map(|((id, device), plan)| {
+            let mut leg = Leg::new(LegId(id), device)?;
             leg.impair(plan.impair, derive(self.engine.seed, 300 + u64::from(id)));
             Ok(leg)
         })

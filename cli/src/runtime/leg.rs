@@ -1,13 +1,15 @@
-//! A leg: a TUN with its readiness and counters.
+//! A leg: a device with its readiness and counters.
 
 use std::io;
 use std::task::{Context, Poll};
 
-use netstack::dev::{Device, Received, Transmitted, Tun};
+use netstack::dev::{Device, Interface, Received, Transmitted};
+use netstack::ethernet::Edge;
 use netstack::{Instant, LegId, Packet};
-use tokio::io::Interest;
+use tokio::io::Interest as Readiness;
 use tokio::io::unix::AsyncFd;
 
+use super::unreachable;
 use crate::link::{Line, Settings, Way};
 
 /// What went through a leg.
@@ -25,7 +27,7 @@ pub struct LegStats {
     pub send_drops: u64,
 }
 
-/// A TUN that the runtime reads and writes.
+/// A device that the runtime reads and writes.
 #[derive(Debug)]
 pub struct Leg {
     /// Its number.
@@ -34,22 +36,38 @@ pub struct Leg {
     pub stats: LegStats,
     /// The link that impairs it, if one does.
     pub line: Option<Box<Line>>,
-    pub(super) device: AsyncFd<Tun>,
+    pub(super) device: AsyncFd<Interface>,
 }
 
 impl Leg {
-    /// A leg over `tun`. Must be made inside a tokio runtime.
+    /// A leg over a device. Must be made inside a tokio runtime.
     ///
     /// # Errors
     /// The descriptor could not be registered for readiness.
-    pub fn new(id: LegId, tun: Tun) -> io::Result<Self> {
-        let device = tun.into_async()?;
+    pub fn new(id: LegId, device: impl Into<Interface>) -> io::Result<Self> {
+        let device = device.into().into_async()?;
         Ok(Self { id, stats: LegStats::default(), line: None, device })
     }
 
     /// The longest packet that its device carries.
     pub fn mtu(&self) -> u16 {
         self.device.get_ref().mtu()
+    }
+
+    /// Its Ethernet side, if it has one.
+    pub fn edge(&self) -> Option<&Edge> {
+        self.device.get_ref().edge()
+    }
+
+    /// Tells the device the time.
+    pub(super) fn advance(&mut self, now: Instant) -> io::Result<()> {
+        self.device.get_mut().advance(now)
+    }
+
+    /// When the device, or the link, has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let line = self.line.as_ref().and_then(|line| line.poll_timeout());
+        [self.device.get_ref().poll_timeout(), line].into_iter().flatten().min()
     }
 
     /// Changes what its link does; `seed` is for one that did nothing so far.
@@ -93,10 +111,18 @@ impl Leg {
     }
 
     pub(super) fn receive(&mut self, packet: &mut Packet) -> io::Result<Received> {
+        if let Some(lost) = self.device.get_mut().poll_lost() {
+            packet.copy_from(&lost);
+            return Ok(if unreachable::report(packet) {
+                Received::Packet
+            } else {
+                Received::Consumed
+            });
+        }
         // `try_io_mut` forgets the readiness that it started from, and not a newer one, when the read
         // finds nothing; without readiness it makes no system call.
         let outcome =
-            self.device.try_io_mut(Interest::READABLE, |tun| match tun.receive(packet)? {
+            self.device.try_io_mut(Readiness::READABLE, |device| match device.receive(packet)? {
                 Received::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
                 received => Ok(received),
             });

@@ -24,6 +24,7 @@
 
 mod clock;
 mod leg;
+mod unreachable;
 
 pub use clock::Clock;
 pub use leg::{Leg, LegStats};
@@ -132,6 +133,11 @@ impl<A: Application> Runtime<A> {
         self.legs.iter().map(|leg| &leg.stats)
     }
 
+    /// The legs, in the order of their numbers.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
     /// A leg, to look at or to change between rounds.
     pub fn leg_mut(&mut self, index: usize) -> Option<&mut Leg> {
         self.legs.get_mut(index)
@@ -176,6 +182,7 @@ impl<A: Application> Runtime<A> {
         let now = self.clock.now();
         let mut received = false;
         for index in 0..self.legs.len() {
+            self.legs[index].advance(now)?;
             received |= self.receive(now, index)?;
         }
         self.balancer.poll(now);
@@ -204,6 +211,7 @@ impl<A: Application> Runtime<A> {
                     received = n > 0;
                     break;
                 }
+                Received::Consumed => {}
                 Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
                 Received::Packet => {
                     self.packet.leg = leg.id;
@@ -301,8 +309,8 @@ impl<A: Application> Runtime<A> {
         mut sleep: Pin<&mut Sleep>,
         attendant: &mut impl Attendant<A>,
     ) -> bool {
-        let arrivals = self.legs.iter().filter_map(|leg| leg.line.as_ref()?.poll_timeout());
-        match arrivals.chain(self.balancer.poll_timeout()).min() {
+        let due = self.legs.iter().filter_map(Leg::poll_timeout);
+        match due.chain(self.balancer.poll_timeout()).min() {
             Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
             None => sleep.as_mut().reset(self.clock.tokio(self.clock.now() + IDLE)),
         }

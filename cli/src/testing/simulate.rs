@@ -162,7 +162,8 @@ fn place(engine: &mut nat::Config, hosts: impl Iterator<Item = IpAddr>) {
         let old = leg_toward(legs.iter().map(|leg| leg.prefixes.as_slice()), host);
         let old = old.and_then(|n| legs.get(n)).or(legs.first());
         let (mtu, icmp_errors) = old.map_or((1_500, true), |leg| (leg.mtu, leg.icmp_errors));
-        engine.legs.push(LegConfig { prefixes: vec![Prefix::host(host)], mtu, icmp_errors });
+        let prefixes = vec![Prefix::host(host)];
+        engine.legs.push(LegConfig { icmp_errors, ..LegConfig::new(prefixes, mtu) });
     }
 }
 

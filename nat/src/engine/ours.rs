@@ -11,11 +11,13 @@ use crate::divert::{LOCAL_V4, LOCAL_V6};
 use crate::icmp::{self, IcmpError};
 use crate::{Config, DropReason, ServiceConfig, Verdict};
 
-/// The addresses that balun answers for: VIPs, the SNAT pool, and its own connections' stand-ins. What
+/// The addresses that balun answers for: VIPs, the SNAT pool, those of legs that no kernel answers for, and
+/// its own connections' stand-ins. What
 /// services listen on by prefix is not among them: see [`listen`](crate::listen).
 #[derive(Debug)]
 pub(super) struct OwnAddresses {
     set: HashSet<Address, FixedState>,
+    legs: Vec<Address>,
     v4: Option<Address>,
     v6: Option<Address>,
 }
@@ -25,15 +27,17 @@ impl OwnAddresses {
         let vips: Vec<_> = config.services.iter().flat_map(ServiceConfig::hosts).collect();
         let listed = vips.iter().chain(&config.snat.addresses).copied();
         let set = HashSet::with_hasher(FixedState::with_seed(config.seed));
-        let mut own = Self { set, v4: None, v6: None };
+        let legs = config.legs.iter().flat_map(|leg| &leg.own).copied().collect();
+        let mut own = Self { set, legs, v4: None, v6: None };
         own.set(listed);
         own
     }
 
-    /// Replaces all of them.
+    /// Replaces all of them but those of legs.
     pub(super) fn set(&mut self, listed: impl Iterator<Item = Address> + Clone) {
         self.set.clear();
         self.set.extend(listed.clone());
+        self.set.extend(&self.legs);
         self.set.extend([Address::from_v4(LOCAL_V4), Address::from_v6(LOCAL_V6)]);
         self.v4 = listed.clone().find(|a| a.is_v4());
         self.v6 = { listed }.find(|a| !a.is_v4());

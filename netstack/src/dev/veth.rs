@@ -20,6 +20,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -392,5 +393,52 @@ fn write(fd: BorrowedFd<'_>, header: &Header, packet: &mut Packet) -> io::Result
             Err(Errno::EINVAL | Errno::EMSGSIZE) => Ok(Transmitted::Dropped(TransmitDrop::Refused)),
             Err(error) => Err(error.into()),
         };
+    }
+}
+
+/// What the kernel does in a namespace that a leg's interface is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelView {
+    /// Addresses of all interfaces, and the names of these: Linux answers for each on every interface.
+    pub addresses: Vec<(String, IpAddr)>,
+    /// It forwards what comes by the interface, in one family at least.
+    pub forwards: bool,
+}
+
+/// Looks at what the kernel does: in the namespace of the caller, or a named one.
+///
+/// # Errors
+/// The namespace cannot be entered, or the interfaces not be listed.
+pub fn kernel_view(namespace: Option<&str>, interface: &str) -> io::Result<KernelView> {
+    let look = || -> io::Result<KernelView> {
+        let named = getifaddrs()?.filter_map(|entry| {
+            let address = entry.address?;
+            let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+                (Some(v4), _) => IpAddr::V4(v4.ip()),
+                (_, Some(v6)) => IpAddr::V6(v6.ip()),
+                _ => return None,
+            };
+            Some((entry.interface_name, ip))
+        });
+        let forwards = |family| {
+            let path = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a setting of the kernel, not of the core"
+            )]
+            let text = std::fs::read_to_string(path);
+            text.is_ok_and(|text| text.trim() == "1")
+        };
+        Ok(KernelView {
+            addresses: named.collect(),
+            forwards: forwards("ipv4") || forwards("ipv6"),
+        })
+    };
+    match namespace {
+        None => look(),
+        Some(name) => {
+            let namespace = Namespace::open(name).map_err(io::Error::other)?;
+            namespace.run(look).map_err(io::Error::other)?
+        }
     }
 }

@@ -295,7 +295,7 @@ fn a_neighbour_that_does_not_answer_is_given_up_and_its_senders_told() {
 #[test]
 fn what_is_known_is_verified_when_it_is_old_and_found_anew_when_it_moved() {
     let mut link = Link::settled();
-    link.send("10.1.0.5");
+    let _ = link.send("10.1.0.5");
     link.arp(US, "is-at", PEER, "10.1.0.5", "10.1.0.1");
     link.wait(REACHABLE);
     // The host itself is asked, and packets go on.
@@ -305,7 +305,7 @@ fn what_is_known_is_verified_when_it_is_old_and_found_anew_when_it_moved() {
     assert_eq!(link.send("10.1.0.5"), sent(PEER));
     // It does not answer any more: everybody is asked, and another has it.
     link.wait(REACHABLE);
-    link.send("10.1.0.5");
+    let _ = link.send("10.1.0.5");
     link.wait(RETRANSMIT);
     assert_eq!(link.wait(RETRANSMIT), ["all: who-has 10.1.0.5 tell 10.1.0.1"]);
     link.arp(US, "is-at", THIEF, "10.1.0.5", "10.1.0.1");
@@ -321,7 +321,7 @@ fn nothing_that_nobody_asked_for_changes_what_is_fresh() {
         ("a question", US, "10.1.0.1"),
     ] {
         let mut link = Link::settled();
-        link.send("10.1.0.5");
+        let _ = link.send("10.1.0.5");
         link.arp(US, "is-at", PEER, "10.1.0.5", "10.1.0.1");
         let operation =
             if what == "a question" || target == "10.1.0.5" { "who-has" } else { "is-at" };

@@ -8,7 +8,9 @@ use netstack::wire::Protocol;
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{Backend, Config, Leg, Mode, Nat, Pool, Prefix, Service, Spanned};
+use super::super::model::{
+    Backend, Config, Leg, LegKind, Mode, Nat, Pool, Prefix, Service, Spanned,
+};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     same_listen(config, found);
@@ -34,7 +36,9 @@ const fn family(ip: IpAddr) -> &'static str {
 
 /// The kernel's address that equals `ip`, and its leg.
 fn kernel_address(config: &Config, ip: IpAddr) -> Option<(&Leg, &Spanned<Prefix>)> {
-    config.legs.iter().find_map(|leg| {
+    // On an Ethernet interface the leg's addresses are ours.
+    let by_kernel = |leg: &&Leg| *leg.kind != LegKind::Veth;
+    config.legs.iter().filter(by_kernel).find_map(|leg| {
         let same = leg.addresses.iter().find(|prefix| prefix.address == ip)?;
         Some((leg, same))
     })

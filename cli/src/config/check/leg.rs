@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{Config, Leg, Prefix, Spanned};
-use super::duplicates;
+use super::{duplicates, ethernet};
 
 /// The least MTU of a link that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     duplicates(of_file.map(|leg| &leg.name), "leg", found);
     for leg in &config.legs {
         small_mtu(leg, found);
+        ethernet::check(leg, found);
     }
     default_routes(&config.legs, found);
     for (i, leg) in config.legs.iter().enumerate() {

@@ -3,6 +3,7 @@
 
 mod address;
 mod capture;
+mod ethernet;
 mod file;
 mod health;
 mod lab;
@@ -52,6 +53,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     test::check(config, &config.tests, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);
+        ethernet::check_kernel(config, &mut found);
     }
     found
 }

@@ -13,7 +13,8 @@ pub struct Leg {
     pub span: Span,
     /// Device name, 1 to 15 bytes.
     pub name: Spanned<String>,
-    /// Addresses of the kernel's end; their networks lie behind the leg. At least one.
+    /// Addresses of the kernel's end, or our own on an Ethernet interface; their networks lie behind the
+    /// leg. At least one.
     pub addresses: Vec<Spanned<Prefix>>,
     /// Longest packet in bytes; default 1500.
     pub mtu: Spanned<u16>,
@@ -21,12 +22,14 @@ pub struct Leg {
     pub netns: Option<Spanned<String>>,
     /// Networks that lie behind it besides its own.
     pub routes: Vec<Spanned<Prefix>>,
+    /// Who takes what is not on the link, of an Ethernet interface: at most one of each IP version.
+    pub gateways: Vec<Spanned<IpAddr>>,
     /// The default route of the leg's namespace points at the leg.
     pub default_route: Spanned<bool>,
     /// Packets that come by it may be answered with ICMP errors; default yes.
     pub icmp_errors: bool,
     /// What it is made of.
-    pub kind: LegKind,
+    pub kind: Spanned<LegKind>,
     /// How its link misbehaves.
     pub impair: Option<Settings>,
     /// The node of the lab that it leads to, by its place among them; none of a leg of the file.
@@ -39,7 +42,7 @@ pub enum LegKind {
     /// A TUN device.
     #[default]
     Tun,
-    /// One end of a veth pair, with ARP and NDP answered.
+    /// An Ethernet interface that is there, such as one end of a veth pair.
     Veth,
     /// A capture file.
     Pcap,

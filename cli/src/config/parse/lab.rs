@@ -57,7 +57,8 @@ pub(super) fn legs(lab: &Lab) -> Vec<Leg> {
             routes: node.routes.clone(),
             default_route: Spanned::default_of(true),
             icmp_errors: true,
-            kind: LegKind::Tun,
+            gateways: Vec::new(),
+            kind: Spanned::default_of(LegKind::Tun),
             impair: link.map(|link| link.settings),
             node: Some(index),
         }

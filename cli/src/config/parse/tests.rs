@@ -53,7 +53,7 @@ fn the_reference_loads_whole() {
     assert!(config.complete);
     assert_eq!(config.seed, Some(42));
     let leg = &config.legs[0];
-    assert_eq!((leg.name.as_str(), leg.mtu.value, leg.kind), ("balun0", 1500, LegKind::Tun));
+    assert_eq!((leg.name.as_str(), leg.mtu.value, *leg.kind), ("balun0", 1500, LegKind::Tun));
     assert_eq!(leg.addresses[1].to_string(), "fd99::fe/64");
     let snat = config.snat.as_ref().unwrap();
     assert_eq!((snat.ports.first, snat.ports.last, snat.addresses.len()), (1024, 65_535, 2));
