@@ -111,7 +111,8 @@ pub(super) fn check_kernel(config: &Config, found: &mut Vec<Diagnostic>) {
             continue;
         };
         addresses(config, leg, &view, found);
-        if view.forwards {
+        // What is looped back is not forwarded, whatever the setting says.
+        if view.forwards && leg.name.value != "lo" {
             let name = &leg.name;
             found.push(Diagnostic::new(
                 Code::KernelTakesPart,
