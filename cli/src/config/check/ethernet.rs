@@ -106,13 +106,22 @@ fn no_gateway(leg: &Leg, found: &mut Vec<Diagnostic>) {
 /// Warns of what the kernel would do beside us: answer for our addresses, or forward what is sent to us.
 pub(super) fn check_kernel(config: &Config, found: &mut Vec<Diagnostic>) {
     for leg in config.legs.iter().filter(|leg| *leg.kind == LegKind::Veth) {
+        if leg.name.value == "lo" {
+            found.push(Diagnostic::new(
+                Code::KernelTakesPart,
+                "`lo` is the kernel's alone",
+                leg.name.span.clone(),
+                "what is sent here comes back to the kernel itself",
+                "name an Ethernet interface, such as one end of a veth pair",
+            ));
+            continue;
+        }
         // Where it cannot be looked at, opening the leg says why.
         let Ok(view) = kernel_view(leg.netns.as_deref().map(String::as_str), &leg.name) else {
             continue;
         };
         addresses(config, leg, &view, found);
-        // What is looped back is not forwarded, whatever the setting says.
-        if view.forwards && leg.name.value != "lo" {
+        if view.forwards {
             let name = &leg.name;
             found.push(Diagnostic::new(
                 Code::KernelTakesPart,
