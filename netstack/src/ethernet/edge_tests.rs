@@ -1,7 +1,7 @@
 //! What an edge does, as conversations on its link.
 //!
-//! We are 10.1.0.1/24 and fd01::1/64 at `US`, answer for 10.99.0.1 and fd99::1, and have the gateways
-//! 10.1.0.254 and fd01::fe. `PEER` is 10.1.0.5 and fd01::5.
+//! We are 10.1.0.1/24 and `fd01::1/64` at `US`, answer for 10.99.0.1 and `fd99::1`, and have the gateways
+//! 10.1.0.254 and `fd01::fe`. `PEER` is 10.1.0.5 and `fd01::5`.
 
 use std::time::Duration;
 
