@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::arp::{Arp, Operation};
+use super::ip::{contains, destination_of, is_broadcast, trim, version};
 use super::ndp::{self, Ndp, Parsed};
 use super::neighbors::{Answer, Ask, Neighbors, Resolution};
 use super::own::{OwnAddresses, Speak};
@@ -378,18 +379,14 @@ impl Edge {
     }
 
     fn on_link(&self, address: Address) -> bool {
-        self.links
-            .iter()
-            .any(|(link, len)| (number(address) ^ number(*link)) & mask(*link, *len) == 0)
+        self.links.iter().any(|link| contains(*link, address))
     }
 
     /// The address that a question for `target` comes from: the leg's own on that link.
     fn speaker(&self, target: Address) -> Option<Address> {
         let usable =
             |address: Address| address.family() == target.family() && self.own.answers(address);
-        let near = |(link, len): &(Address, u8)| {
-            (number(target) ^ number(*link)) & mask(*link, *len) == 0 && usable(*link)
-        };
+        let near = |link: &(Address, u8)| contains(*link, target) && usable(link.0);
         let any = || self.links.iter().find(|(address, _)| usable(*address));
         self.links.iter().find(|link| near(link)).or_else(any).map(|(address, _)| *address)
     }
@@ -452,55 +449,4 @@ impl Edge {
     const fn count(&mut self, reason: EdgeDrop) {
         self.stats.drops[reason as usize] += 1;
     }
-}
-
-const fn version(family: Family) -> u8 {
-    match family {
-        Family::V4 => 4,
-        Family::V6 => 6,
-    }
-}
-
-fn destination_of(packet: &Packet) -> Option<Address> {
-    let data = packet.data();
-    match data.first()? >> 4 {
-        4 => Some(Address::from_v4(*data.get(16..)?.first_chunk()?)),
-        6 => Some(Address::from_v6(*data.get(24..)?.first_chunk()?)),
-        _ => None,
-    }
-}
-
-/// Takes the padding of a short frame off. What is wrong with the length otherwise the engine finds.
-fn trim(packet: &mut Packet, family: Family) {
-    let field = |at: usize| {
-        let bytes = packet.data().get(at..)?.first_chunk()?;
-        Some(usize::from(u16::from_be_bytes(*bytes)))
-    };
-    let len = match family {
-        Family::V4 => field(2),
-        Family::V6 => field(4).filter(|payload| *payload > 0).map(|payload| payload + 40),
-    };
-    if let Some(len) = len.filter(|len| packet.offload.gso.is_none() && *len < packet.len()) {
-        packet.set_len(len);
-    }
-}
-
-/// The address in one number, IPv4 in its mapped form.
-const fn number(address: Address) -> u128 {
-    u128::from_be_bytes(*address.mapped_octets())
-}
-
-/// The bits of the network of a link. A mapped IPv4 network has 96 bits more.
-fn mask(link: Address, len: u8) -> u128 {
-    let len = u32::from(len) + if link.is_v4() { 96 } else { 0 };
-    u128::MAX.checked_shl(128_u32.saturating_sub(len)).unwrap_or(0)
-}
-
-/// True for the two addresses of an IPv4 network that name no host (RFC 1812 section 5.3.5); networks of
-/// two and of one have none such (RFC 3021).
-fn is_broadcast((link, len): (Address, u8), address: Address) -> bool {
-    let mask = mask(link, len);
-    let host = number(address) & !mask;
-    let same = (number(address) ^ number(link)) & mask == 0;
-    link.is_v4() && len < 31 && same && (host == 0 || host == !mask)
 }

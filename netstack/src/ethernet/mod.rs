@@ -36,6 +36,7 @@ pub mod arp;
 pub mod edge;
 #[cfg(test)]
 mod edge_tests;
+mod ip;
 pub mod ndp;
 pub mod neighbors;
 #[cfg(test)]
