@@ -241,6 +241,7 @@ impl<A: Application> Runtime<A> {
                 reads += 1;
                 match leg.receive(packet)? {
                     Received::WouldBlock | Received::End => (reads, more) = (reads - 1, false),
+                    Received::Consumed => {}
                     Received::Malformed(error) => self.balancer.engine.count_drop(error.into()),
                     Received::Packet => {
                         packet.leg = leg.id;
