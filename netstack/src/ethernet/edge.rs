@@ -220,8 +220,12 @@ impl Edge {
         self.neighbors.handle_timeout(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, or at once if
+    /// [`poll_lost`](Self::poll_lost) has.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.lost.is_some() {
+            return Some(Instant::ZERO);
+        }
         [self.own.poll_timeout(), self.neighbors.poll_timeout()].into_iter().flatten().min()
     }
 
