@@ -236,10 +236,20 @@ pub struct CaptureArgs {
     #[arg(long, env = "BALUN_SEGMENT", value_parser = FalseyValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]
     pub segment: bool,
-    /// End after so many packets, each side counted by itself
+    /// End after so many packets, each side counted by itself, or so many requests
     #[arg(long, value_name = "N", env = "BALUN_COUNT")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// The packets of whole HTTP requests instead, once each is over: `GET /path*`, or `*` for all
+    #[arg(long, value_name = "REQUEST", env = "BALUN_REQUEST")]
+    #[arg(conflicts_with_all = ["filter", "side", "dropped", "snaplen", "comments", "segment"])]
+    pub request: Option<String>,
+    /// Of requests those that are answered so: `503` or `5xx`
+    #[arg(long, value_name = "STATUS", requires = "request", env = "BALUN_STATUS")]
+    pub status: Option<String>,
+    /// Of requests those that take this long, or longer: `500ms`
+    #[arg(long, value_name = "TIME", requires = "request", env = "BALUN_SLOW")]
+    pub slow: Option<String>,
     /// Control socket of the instance; without it the only one that runs
     #[arg(short, long, value_name = "PATH", env = "BALUN_CONTROL")]
     pub control: Option<PathBuf>,

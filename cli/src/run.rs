@@ -58,7 +58,7 @@ impl fmt::Display for RunError {
             Self::Capture { path, source } => write!(
                 f,
                 "the capture `{}` cannot be written: {source}\n\
-                 fix: make its folder, or change `path` in [capture]",
+                 fix: make its folder, or change `path` or `folder` in [capture]",
                 path.display()
             ),
             Self::Config(error) => error.fmt(f),
@@ -110,11 +110,8 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
-            let path = capture.path.clone();
-            let tap = capture.start(names.clone(), seed, wall_clock());
-            let tap = tap.map_err(|source| RunError::Capture { path, source })?;
-            // It is the first.
-            let _ = runtime.add_tap(tap);
+            let begun = capture.begin(names.clone(), seed, wall_clock(), &mut runtime);
+            begun.map_err(|(path, source)| RunError::Capture { path, source })?;
         }
         let mut instance = Instance::new(server, names).with_run(origin);
         let result = runtime.run_attended(stop, &mut instance).await;
@@ -168,8 +165,14 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
         writeln!(talk, "leg      {}{place}{kind}, mtu {}", leg.tun.name, leg.tun.mtu)?;
     }
     if let Some(capture) = &plan.capture {
-        let kind = if capture.options.ring.is_some() { "ring " } else { "" };
-        writeln!(talk, "capture  {kind}{}", capture.path.display())?;
+        if let Some(path) = &capture.path {
+            let kind = if capture.options.ring.is_some() { "ring " } else { "" };
+            writeln!(talk, "capture  {kind}{}", path.display())?;
+        }
+        if let Some(requests) = &capture.requests {
+            let keys = if requests.keys { ", with the secrets of their TLS" } else { "" };
+            writeln!(talk, "capture  requests in {}{keys}", requests.folder.display())?;
+        }
     }
     for (service, application) in plan.engine.services.iter().zip(&plan.applications) {
         let mode = match (service.mode, application.as_ref().map(|a| &a.protocol)) {

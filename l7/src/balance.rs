@@ -30,6 +30,10 @@ impl Connect for Userspace {
         let local = SocketAddr::new(IpAddr::from(stand_in), 0);
         self.0.connect(local, backend).await.map(Orderly::new)
     }
+
+    fn local_addr(stream: &Self::Stream) -> Option<SocketAddr> {
+        stream.get_ref().map(TcpStream::local_addr)
+    }
 }
 
 /// A pool whose scheduler chooses for each request. What counts as a backend's load is what this service

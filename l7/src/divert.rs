@@ -32,6 +32,7 @@ use netstack::{Instant, Packet};
 use tokio::task::LocalSet;
 
 use crate::health::Checks;
+use crate::transaction::Watch;
 
 /// Who takes an established connection of a service: spawns what serves it.
 pub type Acceptor = Rc<dyn Fn(TcpStream, SocketAddr, SocketAddr)>;
@@ -46,6 +47,7 @@ pub struct Proxy {
     tasks: LocalSet,
     wake: Arc<TaskWake>,
     checks: Checks,
+    watch: Option<Rc<Watch>>,
     /// Probes that are done and not yet fetched: no more than are under way.
     probed: Rc<RefCell<VecDeque<(Ticket, Outcome)>>>,
 }
@@ -63,7 +65,7 @@ impl Proxy {
         let tasks = LocalSet::new();
         tasks.spawn_local(accept(stack.clone(), acceptors));
         let (checks, probed) = (Checks::default(), Rc::default());
-        Self { stack, tasks, wake: Arc::default(), checks, probed }
+        Self { stack, tasks, wake: Arc::default(), checks, watch: None, probed }
     }
 
     /// Lets it take part in the checks of backends.
@@ -71,6 +73,18 @@ impl Proxy {
     pub fn with_checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
         self
+    }
+
+    /// Lets its services tell of their requests.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Rc<Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// What its services tell of their requests.
+    pub const fn watch(&self) -> Option<&Rc<Watch>> {
+        self.watch.as_ref()
     }
 
     /// The TCP stack under it.

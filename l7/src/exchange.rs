@@ -124,6 +124,8 @@ pub(crate) struct Exchange<'a, S, U> {
     /// The client has ended its side. It may still read.
     client_ended: bool,
     interim: u32,
+    /// Of the head that is delivered.
+    status: Option<StatusCode>,
 }
 
 impl<'a, S, U> Exchange<'a, S, U>
@@ -160,12 +162,18 @@ where
             upload: Upload::Running,
             client_ended: false,
             interim: 0,
+            status: None,
         }
     }
 
     /// Whether the client's body has been read and sent to its end.
     pub(crate) fn body_sent(&self) -> bool {
         self.upload == Upload::Sent
+    }
+
+    /// The status of the backend's answer, once its head is here.
+    pub(crate) const fn status(&self) -> Option<StatusCode> {
+        self.status
     }
 
     /// Runs to the end of the response, or to a failure.
@@ -349,6 +357,7 @@ where
             }))
         };
         self.stats.count_response(head.status);
+        self.status = Some(head.status);
         buffers.upstream_in.consume(extent.end);
         buffers.client_out.push(&buffers.response);
         Ok(answer)

@@ -14,6 +14,7 @@
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
 //! | [`health`] | probes of backends that take a connection |
+//! | [`transaction`] | which bytes of which connections a request was |
 //! | [`service`] | what the connections of a service share, and its configuration |
 //! | [`stats`], [`timeouts`], [`limits`] | counters, waiting times, bounds |
 //!
@@ -38,6 +39,7 @@ pub mod splice;
 pub mod stats;
 pub mod timeouts;
 pub mod tls;
+pub mod transaction;
 pub mod upstream;
 
 pub use http1::encode::Forwarded;

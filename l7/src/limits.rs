@@ -41,5 +41,9 @@ pub const LINGER_TIME: Duration = Duration::from_secs(2);
 pub const PROBE_BODY: usize = 64 * 1024;
 /// How often idle upstream connections are looked at for an end, stray bytes or old age.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests that are over and wait for whoever watches them; beyond, the oldest are forgotten.
+pub const WATCHED: usize = 4096;
+/// Connections whose TLS secrets are kept, while any are.
+pub const KEYED_CONNECTIONS: usize = 4096;
 
 const _: () = assert!(BUFFER_MAX > HEAD_BYTES && BUFFER_START <= BUFFER_MAX);

@@ -36,6 +36,11 @@ impl<T: Abort> Orderly<T> {
     pub const fn new(stream: T) -> Self {
         Self { stream: Some(stream), shut_down: false }
     }
+
+    /// The stream itself.
+    pub const fn get_ref(&self) -> Option<&T> {
+        self.stream.as_ref()
+    }
 }
 
 impl<T: Abort> Drop for Orderly<T> {

@@ -32,6 +32,7 @@ use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
 use crate::service::Service;
 use crate::splice;
+use crate::transaction::Watched;
 use crate::upstream::{self, Connect, NoUpstream, Tried, Turn};
 
 /// Serves one client connection to its end.
@@ -49,6 +50,7 @@ pub async fn serve<S, C>(
     C: Connect,
 {
     service.stats.connections.bump();
+    let watched = Watched::new(service.watch.clone(), peer, local, secure);
     let deadline = Deadline::after(service.config.timeouts.idle);
     let mut connection = Connection {
         client,
@@ -59,6 +61,7 @@ pub async fn serve<S, C>(
         service,
         deadline,
         buffers: Buffers::default(),
+        watched,
     };
     while let Some(extent) = connection.next_head().await {
         match connection.serve_request(extent).await {
@@ -79,6 +82,7 @@ struct Connection<S, C: Connect> {
     service: Rc<Service<C>>,
     deadline: Deadline,
     buffers: Buffers,
+    watched: Watched,
 }
 
 /// What becomes of a connection after a request.
@@ -154,7 +158,8 @@ where
     }
 
     async fn serve_request(&mut self, extent: Extent) -> After {
-        match self.prepare(extent) {
+        self.watched.begin(self.buffers.client_in.len());
+        let after = match self.prepare(extent) {
             Ok(request) => {
                 self.service.stats.requests.bump();
                 self.forward(&request).await
@@ -163,7 +168,9 @@ where
                 self.refuse(reject).await;
                 After::Linger
             }
-        }
+        };
+        self.watched.finish(self.buffers.client_in.len());
+        after
     }
 
     /// Judges the head at the front of the client's buffer and writes what to forward.
@@ -173,6 +180,7 @@ where
         let mut slots = head::slots();
         let mut head =
             head::parse_request(bytes.unwrap_or_default(), &mut slots, config.strictness)?;
+        self.watched.describe(&head);
         if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
             && length > limit
         {
@@ -222,6 +230,7 @@ where
             let Some((mut stream, reused)) = reach(&service, &turn, fresh, &mut tried).await else {
                 continue;
             };
+            self.watched.reached(C::local_addr(&stream), turn.address);
             let mut exchange = Exchange::new(
                 &mut self.client,
                 &mut stream,
@@ -233,6 +242,7 @@ where
             );
             let result = exchange.run().await;
             let body_sent = exchange.body_sent();
+            self.watched.answered(exchange.status());
             match result {
                 Ok(Delivered::Tunnel) => {
                     turn.succeeded();
@@ -340,6 +350,7 @@ where
         let mut text = Vec::new();
         encode::notice(status, detail, &request.method, delivery, &mut text);
         self.service.stats.count_response(status);
+        self.watched.answered(Some(status));
         if !self.send(&text).await {
             return After::Abort;
         }
@@ -351,6 +362,7 @@ where
         tracing::debug!(peer = %self.peer, %reject, "request refused");
         self.service.stats.count_rejected(reject.rule);
         self.service.stats.count_response(reject.status);
+        self.watched.answered(Some(reject.status));
         let mut text = Vec::new();
         reject.write_to(&mut text);
         self.send(&text).await;

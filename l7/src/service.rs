@@ -8,6 +8,7 @@ use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
+use crate::transaction::ServiceWatch;
 use crate::upstream::{Balance, Connect, Pool, PoolLimits};
 
 /// How an HTTP service behaves. The default suits a public site.
@@ -52,13 +53,21 @@ pub struct Service<C: Connect> {
     pub(crate) config: Config,
     pub(crate) pool: Rc<Pool<C::Stream>>,
     pub(crate) stats: Stats,
+    pub(crate) watch: Option<ServiceWatch>,
 }
 
 impl<C: Connect> Service<C> {
     /// A service that has done nothing yet.
     pub fn new(connector: C, balance: Rc<dyn Balance>, config: Config) -> Self {
         let pool = Pool::new(config.pool, Rc::clone(&balance));
-        Self { connector, balance, config, pool, stats: Stats::default() }
+        Self { connector, balance, config, pool, stats: Stats::default(), watch: None }
+    }
+
+    /// Has its requests told to `watch`, while that is on.
+    #[must_use]
+    pub fn with_watch(mut self, watch: ServiceWatch) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// What it did so far.

@@ -30,6 +30,7 @@ mod queue;
 mod ring;
 mod tap;
 mod taps;
+pub mod transaction;
 mod worker;
 
 use std::fmt;
@@ -42,7 +43,7 @@ use netstack::dev::pcapng::Run;
 use netstack::wire::text::filter::Filter;
 use serde::{Deserialize, Serialize};
 
-pub use live::{Wanted, begin};
+pub use live::{Requests, Wanted, begin};
 pub use output::Target;
 pub use tap::Tap;
 pub use taps::{MAX_TAPS, Taps, TooManyTaps};

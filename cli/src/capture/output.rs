@@ -55,6 +55,19 @@ impl Output {
     /// # Errors
     /// It cannot be opened or written.
     pub(super) fn open(target: Target, origin: &Origin, options: &Options) -> io::Result<Self> {
+        Self::open_for(target, origin, options, None)
+    }
+
+    /// Opens it as [`open`](Self::open) does, with this said of the whole.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn open_for(
+        target: Target,
+        origin: &Origin,
+        options: &Options,
+        said: Option<&str>,
+    ) -> io::Result<Self> {
         let open = match target {
             Target::File(path) => Open::File { file: File::create(&path)?, path },
             Target::Stream(stream) => Open::Stream(stream),
@@ -67,6 +80,7 @@ impl Output {
             comments: [origin.run.comment_from(origin.epoch)]
                 .into_iter()
                 .chain((!filter.is_empty()).then(|| format!("filter: {filter}")))
+                .chain(said.map(str::to_owned))
                 .collect(),
         };
         let mut blocks = PcapngWriter::new(Vec::new(), &section)?;
@@ -115,6 +129,14 @@ impl Output {
             self.written = before;
         }
         result
+    }
+
+    /// Makes lines of a TLS key log that serve the packets behind them; written with the next batch.
+    ///
+    /// # Errors
+    /// A line is too long.
+    pub(super) fn secrets(&mut self, lines: &str) -> io::Result<()> {
+        self.blocks.tls_key_log(lines.as_bytes())
     }
 
     /// Writes the numbers at the end.

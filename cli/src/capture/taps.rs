@@ -1,12 +1,15 @@
 //! All captures of one loop.
 
 use std::fmt;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
 
+use l7::transaction::Watch;
 use nat::Engine;
 use netstack::{Instant, Packet};
 
+use super::transaction::Recorder;
 use super::{Report, Tap};
 
 /// Captures at a time.
@@ -42,6 +45,9 @@ pub(super) struct Ending {
 #[derive(Debug, Default)]
 pub struct Taps {
     open: Vec<Tap>,
+    recorders: Vec<Recorder>,
+    /// What tells of requests, once there was a recorder.
+    watch: Option<Rc<Watch>>,
     /// Packets named so far.
     named: u64,
     /// Captures that have ended, and may still write.
@@ -53,7 +59,7 @@ pub struct Taps {
 impl Taps {
     /// True if nobody captures, and none of the calls is needed.
     pub const fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.is_empty() && self.recorders.is_empty()
     }
 
     /// Adds a capture.
@@ -61,11 +67,32 @@ impl Taps {
     /// # Errors
     /// There are [`MAX_TAPS`].
     pub fn add(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
-        if self.open.len() >= MAX_TAPS {
-            return Err(TooManyTaps);
-        }
+        self.has_room()?;
         self.open.push(tap);
         Ok(())
+    }
+
+    /// Adds a capture of requests, of which `watch` tells.
+    ///
+    /// # Errors
+    /// There are [`MAX_TAPS`].
+    pub fn add_recorder(
+        &mut self,
+        recorder: Recorder,
+        watch: &Rc<Watch>,
+    ) -> Result<(), TooManyTaps> {
+        self.has_room()?;
+        if recorder.wants_keys() {
+            watch.keys().keep();
+        }
+        watch.set(true);
+        self.watch = Some(Rc::clone(watch));
+        self.recorders.push(recorder);
+        Ok(())
+    }
+
+    const fn has_room(&self) -> Result<(), TooManyTaps> {
+        if self.open.len() + self.recorders.len() < MAX_TAPS { Ok(()) } else { Err(TooManyTaps) }
     }
 
     /// A packet has come by `packet.leg` and is about to be decided on: it gets its name.
@@ -74,12 +101,18 @@ impl Taps {
         for tap in &mut self.open {
             tap.arrives(packet);
         }
+        for recorder in &mut self.recorders {
+            recorder.arrives(packet);
+        }
     }
 
     /// `engine` has decided on the packet that arrived last, and this is what became of it.
     pub fn decided(&mut self, now: Instant, engine: &Engine, packet: &Packet) {
         for tap in &mut self.open {
             tap.decided(now, engine, packet);
+        }
+        for recorder in &mut self.recorders {
+            recorder.decided(now, engine);
         }
     }
 
@@ -92,6 +125,30 @@ impl Taps {
         for tap in &mut self.open {
             tap.leaves(now, engine, packet);
         }
+        for recorder in &mut self.recorders {
+            recorder.leaves(now, engine, packet);
+        }
+    }
+
+    /// The applications have run: requests that are over are taken down, and written when their last
+    /// packets have come.
+    pub fn attend(&mut self, now: Instant) {
+        let Some(watch) = self.watch.as_ref().filter(|_| !self.recorders.is_empty()) else {
+            return;
+        };
+        while let Some(transaction) = watch.take() {
+            for recorder in &mut self.recorders {
+                recorder.finished(now, &transaction);
+            }
+        }
+        for recorder in &mut self.recorders {
+            recorder.write_due(now, watch.keys());
+        }
+    }
+
+    /// When [`attend`](Self::attend) is to be called next, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.recorders.iter().filter_map(Recorder::poll_timeout).min()
     }
 
     /// The loop is about to wait: what was captured goes on its way. Captures that have ended by
@@ -105,6 +162,7 @@ impl Taps {
                 self.ending.extend(tap.end());
             }
         }
+        self.end_recorders(|recorder| !recorder.idle());
         for ending in std::mem::take(&mut self.ending) {
             if !ending.thread.is_finished() {
                 self.ending.push(ending);
@@ -118,6 +176,7 @@ impl Taps {
     /// does not read, it does not wait long.
     pub fn end(&mut self) -> Vec<Report> {
         self.ending.extend(self.open.drain(..).filter_map(Tap::end));
+        self.end_recorders(|_| true);
         let until = Clock::now() + PATIENCE;
         let mut reports = std::mem::take(&mut self.reports);
         for Ending { thread, is_file } in self.ending.drain(..) {
@@ -130,6 +189,20 @@ impl Taps {
             }
         }
         reports
+    }
+
+    fn end_recorders(&mut self, is_over: impl Fn(&Recorder) -> bool) {
+        let Some(watch) = self.watch.as_ref().filter(|_| !self.recorders.is_empty()) else {
+            return;
+        };
+        let over = self.recorders.extract_if(.., |recorder| is_over(recorder));
+        self.ending.extend(over.filter_map(|recorder| recorder.end(watch.keys())));
+        if self.recorders.is_empty() {
+            watch.set(false);
+        }
+        if !self.recorders.iter().any(Recorder::wants_keys) {
+            watch.keys().forget();
+        }
     }
 
     const fn name(&mut self) -> u64 {

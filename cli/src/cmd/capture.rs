@@ -11,7 +11,7 @@ use netstack::dev::pcapng::{Direction, MAX_BLOCK_LEN};
 use netstack::wire::text::Line;
 
 use crate::args::CaptureArgs;
-use crate::capture::Wanted;
+use crate::capture::{Requests, Wanted};
 use crate::console::Console;
 use crate::control::{CallError, Connection, Request, directory};
 use crate::exit::ExitCode;
@@ -30,9 +30,14 @@ fn capture(args: &CaptureArgs, console: &Console) -> Result<ExitCode, ExitCode> 
         comments: args.comments,
         segment: args.segment,
         count: args.count,
+        requests: args.request.clone().map(|request| Requests {
+            request,
+            status: args.status.clone(),
+            slow: args.slow.clone(),
+        }),
     };
     // Before anything is asked: a wrong filter is the command line's fault.
-    if let Err(error) = wanted.options() {
+    if let Err(error) = wanted.check() {
         console.error(&error);
         return Err(ExitCode::Usage);
     }

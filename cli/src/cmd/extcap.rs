@@ -99,6 +99,7 @@ fn wanted(args: &ExtcapArgs) -> Wanted {
         comments: args.comments,
         segment: false,
         count: None,
+        requests: None,
     }
 }
 

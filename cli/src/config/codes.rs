@@ -114,6 +114,8 @@ codes! {
     NoGateway = "E0415": "a leg has no gateway for its routes",
     BadGateway = "E0416": "a gateway is not on the link",
     KindFit = "E0417": "a key does not fit the kind of leg",
+    BadRequest = "E0425": "it is not clear which requests are meant",
+    NoRequests = "E0426": "a service has no requests to capture",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",

@@ -133,3 +133,11 @@ fn not_utf8(file: String, error: &std::string::FromUtf8Error) -> Loaded {
     );
     Loaded { file, text, config: None, diagnostics: vec![diagnostic] }
 }
+
+/// A length of time greater than zero, as configurations write it: `500ms`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn some_duration(text: &str) -> Result<std::time::Duration, String> {
+    value::some_duration(text).map_err(|why| format!("`{text}` {}: {}", why.what, why.help))
+}

@@ -13,7 +13,7 @@ use super::codes::Code;
 use super::model::{PortRange, Prefix, Rate, RateKey};
 use super::reader::Complaint;
 
-pub(super) use capture::{filter, trigger};
+pub(super) use capture::{filter, request, status, trigger};
 pub(super) use listen::listen;
 
 type Parsed<T> = Result<T, Complaint>;

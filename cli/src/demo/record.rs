@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use netstack::dev::pcapng::Run;
+
 use super::DemoError;
-use crate::capture::{MAX_SNAPLEN, Options, Report, Tap};
-use crate::plan::{CapturePlan, Plan};
+use crate::capture::{MAX_SNAPLEN, Options, Origin, Report, Tap, Target};
+use crate::plan::Plan;
 
 /// Begins the capture of `plan`, if there is to be one: of whole packets, for a demo is no more than
 /// a disk can take.
@@ -17,9 +19,9 @@ pub(super) fn start(
 ) -> Result<Option<Tap>, DemoError> {
     let Some(path) = record else { return Ok(None) };
     let options = Options { snaplen: MAX_SNAPLEN, ..Options::default() };
-    let capture = CapturePlan { path: path.to_owned(), options, config: String::new() };
     let legs = plan.legs.iter().map(|leg| leg.tun.name.clone()).collect();
-    let tap = capture.start(legs, plan.engine.seed, epoch);
+    let run = Run { seed: plan.engine.seed, config: String::new() };
+    let tap = Tap::start(Target::File(path.to_owned()), options, Origin { run, legs, epoch });
     tap.map(Some).map_err(|e| {
         DemoError::Failed(format!("the capture `{}` cannot be written: {e}", path.display()))
     })

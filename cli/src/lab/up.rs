@@ -150,10 +150,8 @@ pub fn up(
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
-            let path = capture.path.clone();
-            let tap = capture.start(names.clone(), run.seed, wall_clock());
-            // It is the first: there is room.
-            let _ = runtime.add_tap(tap.map_err(|source| LabError::Capture { path, source })?);
+            let begun = capture.begin(names.clone(), run.seed, wall_clock(), &mut runtime);
+            begun.map_err(|(path, source)| LabError::Capture { path, source })?;
         }
         let mut instance = Instance::new(server, names).with_lab(world).with_run(run);
         ready();

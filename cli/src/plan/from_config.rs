@@ -67,7 +67,7 @@ impl Plan {
             capture: config
                 .capture
                 .as_ref()
-                .map(|capture| CapturePlan::from_config(capture, folder)),
+                .map(|capture| CapturePlan::from_config(capture, config, folder)),
         })
     }
 }

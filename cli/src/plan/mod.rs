@@ -16,6 +16,7 @@ use l7::balance::{PoolBalance, Userspace};
 use l7::divert::{Acceptor, Proxy};
 use l7::health::{Checks, HttpProbe};
 use l7::orderly::Orderly;
+use l7::transaction::{ServiceWatch, Watch};
 use l7::upstream::Connect;
 use l7::{Service, SpliceService, proxy_protocol, serve, splice, tls};
 use nat::rng::derive;
@@ -217,6 +218,7 @@ impl Plan {
         endpoint.send_buffer = BUFFER;
         endpoint.max_half_open = self.engine.limits.half_open;
         let stack = Stack::new(Endpoint::new(endpoint));
+        let watch = Watch::new(stack.clone(), derive(seed, 8));
 
         let prober = |plan: &ProbePlan| match plan.upstream {
             Upstream::Userspace => health::prober(Userspace(stack.clone()), plan),
@@ -244,15 +246,19 @@ impl Plan {
             checks.balances.push((service.pool, Rc::clone(&balance)));
             let (acceptor, read) = match application.upstream {
                 Upstream::Userspace => {
-                    accept(Userspace(stack.clone()), balance, &application.protocol)
+                    let connect = Userspace(stack.clone());
+                    accept(connect, balance, &application.protocol, watch.service(id))
                 }
-                Upstream::Kernel => accept(KernelConnect, balance, &application.protocol),
+                Upstream::Kernel => {
+                    accept(KernelConnect, balance, &application.protocol, watch.service(id))
+                }
             };
             acceptors.push(Some(acceptor));
             stats.push((ServiceId(id), read));
         }
         let engine = Engine::new(self.engine)?;
-        Ok((Balancer::new(engine, Proxy::new(stack, acceptors).with_checks(checks)), stats))
+        let proxy = Proxy::new(stack, acceptors).with_checks(checks).with_watch(watch);
+        Ok((Balancer::new(engine, proxy), stats))
     }
 }
 
@@ -264,11 +270,18 @@ fn accept<C: Connect>(
     connect: C,
     balance: Rc<PoolBalance>,
     protocol: &Protocol,
+    watch: ServiceWatch,
 ) -> (Acceptor, ReadStats) {
     match protocol {
         Protocol::Http(config, tls) => {
-            let service = Rc::new(Service::new(connect, balance, (**config).clone()));
-            let (tls, read) = (tls.clone(), Rc::clone(&service));
+            let tls = tls.as_ref().map(|tls| {
+                let mut tls = (**tls).clone();
+                tls.key_log = watch.keys();
+                Arc::new(tls)
+            });
+            let service = Service::new(connect, balance, (**config).clone()).with_watch(watch);
+            let service = Rc::new(service);
+            let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);
                 let service = Rc::clone(&service);
@@ -308,5 +321,9 @@ fn accept<C: Connect>(
 impl Application for Proxy {
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Self::poll_wake(self, cx)
+    }
+
+    fn watch(&self) -> Option<&Rc<Watch>> {
+        Self::watch(self)
     }
 }

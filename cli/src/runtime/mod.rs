@@ -32,13 +32,16 @@ pub use leg::{Leg, LegStats};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use l7::transaction::Watch;
 use nat::{Balancer, Divert, Verdict};
 use netstack::dev::Received;
 use netstack::{Instant, Packet};
 use tokio::time::Sleep;
 
+use crate::capture::transaction::Recorder;
 use crate::capture::{Report, Tap, Taps, TooManyTaps};
 use crate::link::Way;
 
@@ -58,6 +61,11 @@ const ROUNDS_BEFORE_YIELD: u32 = 8;
 pub trait Application: Divert {
     /// Ready if a task waits to be run; otherwise the context's waker is woken when one does.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// What tells of requests, if it serves any.
+    fn watch(&self) -> Option<&Rc<Watch>> {
+        None
+    }
 }
 
 /// Somebody who is served between rounds, and may look at the runtime and change it.
@@ -120,6 +128,16 @@ impl<A: Application> Runtime<A> {
     pub fn add_tap(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
         self.balancer.engine.set_accounting(true);
         self.taps.add(tap)
+    }
+
+    /// Captures requests from now on. Where none are served, none are captured.
+    ///
+    /// # Errors
+    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) captures already.
+    pub fn add_recorder(&mut self, recorder: Recorder) -> Result<(), TooManyTaps> {
+        let Some(watch) = self.balancer.divert.watch() else { return Ok(()) };
+        self.balancer.engine.set_accounting(true);
+        self.taps.add_recorder(recorder, watch)
     }
 
     /// Ends all captures, waits until they are written, and says what they came to.
@@ -186,6 +204,9 @@ impl<A: Application> Runtime<A> {
             received |= self.receive(now, index)?;
         }
         self.balancer.poll(now);
+        if !self.taps.is_empty() {
+            self.taps.attend(now);
+        }
         loop {
             self.packet.id = 0;
             if !self.balancer.poll_transmit(now, &mut self.packet) {
@@ -311,7 +332,7 @@ impl<A: Application> Runtime<A> {
         attendant: &mut impl Attendant<A>,
     ) -> bool {
         let due = self.legs.iter().filter_map(Leg::poll_timeout);
-        match due.chain(self.balancer.poll_timeout()).min() {
+        match due.chain(self.balancer.poll_timeout()).chain(self.taps.poll_timeout()).min() {
             Some(deadline) => sleep.as_mut().reset(self.clock.tokio(deadline)),
             None => sleep.as_mut().reset(self.clock.tokio(self.clock.now() + IDLE)),
         }

@@ -32,6 +32,7 @@ use std::time::Duration;
 use nat::{Balancer, Engine, Verdict};
 use netstack::{Instant, LegId, Packet};
 
+use crate::capture::transaction::Recorder;
 use crate::capture::{Report, Tap, Taps, TooManyTaps};
 use crate::link::Way;
 use crate::runtime::{Application, Clock};
@@ -201,6 +202,16 @@ impl<A: Application> Network<A> {
         self.taps.add(tap)
     }
 
+    /// Captures requests from now on. Where none are served, none are captured.
+    ///
+    /// # Errors
+    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) captures already.
+    pub fn add_recorder(&mut self, recorder: Recorder) -> Result<(), TooManyTaps> {
+        let Some(watch) = self.balancer.divert.watch() else { return Ok(()) };
+        self.balancer.engine.set_accounting(true);
+        self.taps.add_recorder(recorder, watch)
+    }
+
     /// Ends all captures, waits until they are written, and says what they came to.
     pub fn end_taps(&mut self) -> Vec<Report> {
         self.balancer.engine.set_accounting(false);
@@ -277,6 +288,9 @@ impl<A: Application> Network<A> {
             self.handle_packet(now, &mut waiting);
         }
         self.balancer.poll(now);
+        if !self.taps.is_empty() {
+            self.taps.attend(now);
+        }
         loop {
             // What the buffer held before is not what it gets.
             packet.id = 0;
@@ -358,7 +372,7 @@ impl<A: Application> Network<A> {
             None => self.balancer.poll_timeout(),
             stalled => stalled,
         };
-        hosts.chain(arrival).chain(balancer).min()
+        hosts.chain(arrival).chain(balancer).chain(self.taps.poll_timeout()).min()
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> bool {

@@ -2,9 +2,11 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | [`keys`] | the secrets of connections, for captures |
 //! | [`server`] | a `ServerConfig` out of PEM bytes |
 //! | [`sni`] | which certificate a client gets |
 
+pub mod keys;
 pub mod server;
 pub mod sni;
 

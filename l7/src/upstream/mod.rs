@@ -36,6 +36,13 @@ pub trait Connect: 'static {
     /// # Errors
     /// When the backend refuses or cannot be reached.
     fn connect(&self, backend: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Our end of `stream`, if it is a connection of this process's own TCP: as that names it, before
+    /// the engine gives it its source.
+    fn local_addr(stream: &Self::Stream) -> Option<SocketAddr> {
+        let _ = stream;
+        None
+    }
 }
 
 /// Chooses backends.

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use smoltcp::socket::tcp::State;
 
-use super::connection::{Connection, ConnectionId, Outcome, Owner};
-use super::endpoint::Endpoint;
+use super::connection::{Connection, ConnectionId, Outcome, Owner, Position};
+use super::endpoint::{Endpoint, Entry};
 use super::ingress::is_possible;
 use crate::time::Instant;
 use crate::wire::{Protocol, Tuple};
@@ -185,6 +185,20 @@ impl Endpoint {
         self.get(id).map(|connection| (connection.tuple.destination(), connection.tuple.source()))
     }
 
+    /// How far the application is in the streams of the connection between `local`, our end, and
+    /// `remote`; nothing if there is none, or it is over.
+    pub fn position(&self, local: SocketAddr, remote: SocketAddr) -> Option<Position> {
+        let tuple = Tuple {
+            protocol: Protocol::Tcp,
+            src: remote.ip().into(),
+            dst: local.ip().into(),
+            src_port: remote.port(),
+            dst_port: local.port(),
+        };
+        let Entry::Connection(index) = *self.table.get(&tuple)? else { return None };
+        self.connections.get(index as usize).map(|connection| connection.position)
+    }
+
     /// Bytes that can be read now.
     pub fn recv_queue(&self, id: ConnectionId) -> usize {
         self.get(id).map_or(0, Connection::recv_queue)
@@ -208,6 +222,7 @@ impl Endpoint {
             _ => return Self::nothing_to_read(connection),
         };
         connection.sequence.consumed(read);
+        connection.position.read += read as u64;
         connection.release_buffers();
         if connection.outcome.is_none() && connection.window_reopened() {
             self.mark_dirty(id.index as usize);
@@ -246,6 +261,7 @@ impl Endpoint {
         if sent == 0 && !data.is_empty() {
             return Err(StreamError::WouldBlock);
         }
+        connection.position.written += sent as u64;
         if idle {
             connection.waiting_since = None;
         }

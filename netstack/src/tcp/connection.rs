@@ -25,6 +25,15 @@ pub struct ConnectionId {
     pub(super) generation: u32,
 }
 
+/// How far the application of a connection is in its two streams, in bytes from their beginnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// What it has read.
+    pub read: u64,
+    /// What it has written, acknowledged or not.
+    pub written: u64,
+}
+
 /// Who holds a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -72,6 +81,8 @@ pub(super) struct Connection {
     pub(super) waiting_since: Option<Instant>,
     pub(super) sequence: Sequence,
     pub(super) silence: Silence,
+    /// How far the application is in both streams.
+    pub(super) position: Position,
     /// Payload bytes of the longest segment to send.
     pub(super) mss: u16,
     socket: Option<OneSocket>,
@@ -100,6 +111,7 @@ impl Connection {
             waiting_since: Some(now),
             sequence: Sequence::default(),
             silence: Silence::default(),
+            position: Position::default(),
             mss: mss::effective(None, config.mtu, tuple.dst.family()),
             socket: Some(OneSocket::new(config, now, isn, scratch)),
         }

@@ -90,7 +90,7 @@ mod timers;
 mod wire;
 
 pub use application::{Accepted, ConnectError, StreamError};
-pub use connection::ConnectionId;
+pub use connection::{ConnectionId, Position};
 pub use endpoint::Endpoint;
 pub use ingress::{TcpDrop, TcpVerdict};
 pub use limits::EndpointConfig;

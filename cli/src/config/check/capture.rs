@@ -2,11 +2,14 @@
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::Config;
+use super::super::model::{Config, Mode, Transactions};
 use crate::capture::MAX_SNAPLEN;
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let Some(capture) = &config.capture else { return };
+    if let Some(transaction) = &capture.transaction {
+        requests(config, transaction, found);
+    }
     let Some(segment) = capture.segment.as_ref().filter(|segment| segment.value) else { return };
     if capture.snaplen.value < MAX_SNAPLEN {
         let mut diagnostic = Diagnostic::new(
@@ -24,4 +27,28 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
         }
         found.push(diagnostic);
     }
+}
+
+/// Requests are those of services that speak HTTP.
+fn requests(config: &Config, wanted: &Transactions, found: &mut Vec<Diagnostic>) {
+    let Some(name) = wanted.service.as_ref().filter(|_| config.complete) else { return };
+    let service = config.services.iter().find(|service| service.name.value == name.value);
+    let diagnostic = match service {
+        Some(service) if service.mode.value == Mode::Http => return,
+        Some(service) => Diagnostic::new(
+            Code::NoRequests,
+            format!("service `{}` has no requests", name.value),
+            name.span.clone(),
+            format!("its mode is `{}`, to which bytes are bytes", service.mode.value.name()),
+            "name a service in mode `http`, or capture packets by a filter",
+        ),
+        None => Diagnostic::new(
+            Code::NoRequests,
+            format!("there is no service `{}`", name.value),
+            name.span.clone(),
+            "its requests are to be captured",
+            "name a service in mode `http`, or remove `service`",
+        ),
+    };
+    found.push(diagnostic);
 }

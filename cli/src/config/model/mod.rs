@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
-pub use capture::{Capture, Ring};
+pub use capture::{Capture, Ring, Transactions};
 pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};

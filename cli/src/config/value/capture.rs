@@ -7,6 +7,7 @@ use super::super::codes::Code;
 use super::super::suggest::nearest;
 use super::{Parsed, complain};
 use crate::capture::Trigger;
+use crate::capture::transaction::{RequestPattern, StatusPattern};
 
 pub(in super::super) fn filter(text: &str) -> Parsed<Filter> {
     Filter::parse(text).or_else(|error| {
@@ -15,6 +16,26 @@ pub(in super::super) fn filter(text: &str) -> Parsed<Filter> {
         let help = "write it as `tcp dst 10.99.0.1:80 S` or `host 10.1.0.5 and not port 22`";
         complain(Code::BadFilter, "is not a filter of packets", label, help)
     })
+}
+
+/// `GET /path*`.
+pub(in super::super) fn request(text: &str) -> Parsed<RequestPattern> {
+    RequestPattern::parse(text).or_else(|_| {
+        let label = "expected a method in capitals, a target, or both";
+        let help = "write it as `GET /path*`, `POST` or `/path`";
+        complain(Code::BadRequest, "does not say which requests", label, help)
+    })
+}
+
+/// `503` or `5xx`.
+pub(in super::super) fn status(text: &str) -> Parsed<StatusPattern> {
+    StatusPattern::parse(text).map_or_else(
+        || {
+            let (label, help) = ("expected a number from 100 to 599", "write it as `503` or `5xx`");
+            complain(Code::BadRequest, "is not a status", label, help)
+        },
+        Ok,
+    )
 }
 
 /// `drop`, `drop:REASON` or `reset`.
