@@ -32,6 +32,11 @@ name = "l4"
 listen = "tcp 10.99.0.1:80"
 mode = "nat"
 pool = "web"
+[[service]]
+name = "l7"
+listen = "tcp 10.99.0.2:80"
+mode = "http"
+pool = "web"
 "#;
 
 struct Bench(tempfile::TempDir);
@@ -77,7 +82,10 @@ impl Bench {
     }
 
     fn get(&self) {
-        let address = "http://10.99.0.1/";
+        self.get_at("http://10.99.0.1/");
+    }
+
+    fn get_at(&self, address: &str) {
         let output = self.balun(&["lab", "exec", "client", "--", "builtin:get", address]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
@@ -123,6 +131,43 @@ fn a_running_instance_is_captured_to_a_file() {
     let said = comments(&bench.0.path().join("x.pcapng"));
     assert!(said[0].ends_with("round-robin, new, syn-sent"), "{said:#?}");
     assert!(said[2].ends_with("syn-received → established"), "{said:#?}");
+}
+
+#[test]
+fn a_request_is_captured_from_its_syn_to_its_last_ack() {
+    let Some(bench) = Bench::up() else { return };
+    let request = ["--request", "GET /*", "--status", "2xx", "--slow", "1us"];
+    let to = ["-w", "r.pcapng", "--count", "1"];
+    let arguments = [&["capture"], &request[..], &to].concat();
+    let mut child = bench.capture("r.pcapng", &arguments);
+    bench.get();
+    bench.get_at("http://10.99.0.2/");
+    assert!(child.wait().unwrap().success(), "it ends after one request");
+    let said = comments(&bench.0.path().join("r.pcapng"));
+    assert!(said[0].starts_with("request ") && said[0].contains(": GET / 200 in "), "{said:#?}");
+    assert!(said.iter().any(|said| said.contains("l7 flow ")), "{said:#?}");
+    assert!(!said.iter().any(|said| said.contains("l4 flow ")), "{said:#?}");
+}
+
+#[test]
+fn a_request_that_is_none_is_refused_before_anything_is_asked() {
+    let run = |arguments: &[&str]| {
+        let balun =
+            Command::new(env!("CARGO_BIN_EXE_balun")).arg("capture").args(arguments).output();
+        let output = balun.unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    for (arguments, said) in [
+        (&["--request", "get /"][..], "not a request: write it as `GET /path*`"),
+        (&["--request", "*", "--status", "6xx"], "`6xx` is no status"),
+        (&["--request", "*", "--slow", "soon"], "`soon` is not a duration"),
+        (&["--status", "5xx"], "--request"),
+        (&["--request", "*", "tcp"], "cannot be used with"),
+    ] {
+        let (code, error) = run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

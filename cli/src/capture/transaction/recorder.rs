@@ -397,18 +397,20 @@ impl Recorder {
 
     fn write(&mut self, waiting: &Waiting, keys: &Keys) {
         let Waiting { transaction, parts: found, .. } = waiting;
+        let mut said = summary(transaction);
+        let wanted = 1 + transaction.upstreams.len();
+        if found.len() < wanted || found.iter().any(|(id, part)| self.has_lost(*id, part)) {
+            said.push_str("; incomplete: its first packets were before the capture, or gave way");
+        }
         let mut batch = Batch::default();
         for kept in &self.kept {
             let is_part =
                 |(id, part): &(u64, Belongs)| *id == kept.connection && part.has(&kept.segment);
             if found.iter().any(is_part) {
-                batch.push(kept.record, &kept.data, &kept.comments);
+                // The first says what all of them are.
+                let whole = if batch.is_empty() { format!("{said}\n") } else { String::new() };
+                batch.push(kept.record, &kept.data, &(whole + &kept.comments));
             }
-        }
-        let mut said = summary(transaction);
-        let wanted = 1 + transaction.upstreams.len();
-        if found.len() < wanted || found.iter().any(|(id, part)| self.has_lost(*id, part)) {
-            said.push_str("; incomplete: its first packets were before the capture, or gave way");
         }
         let secrets = found.iter().filter(|_| self.options.keys).filter_map(|(id, _)| {
             let random = self.connections.all.get(id)?.random?;

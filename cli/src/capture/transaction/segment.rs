@@ -138,3 +138,72 @@ impl Streams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second of three requests: 10 bytes each up, 100 down.
+    const MIDDLE: Belongs = Belongs { received: 10..20, sent: 100..200 };
+
+    fn up(start: u64, len: u64, ack: u64) -> Segment {
+        Segment { way: Way::In, syn: false, ends: false, start, len, ack: Some(ack) }
+    }
+
+    fn down(start: u64, len: u64, ack: u64) -> Segment {
+        Segment { way: Way::Out, ..up(start, len, ack) }
+    }
+
+    const fn ends(segment: Segment) -> Segment {
+        Segment { ends: true, ..segment }
+    }
+
+    #[test]
+    fn a_part_is_its_bytes_and_their_acknowledgments() {
+        for (segment, has) in [
+            (up(0, 10, 0), false),
+            (up(10, 0, 100), false),
+            (up(10, 10, 100), true),
+            (down(100, 0, 20), true),
+            (down(100, 60, 20), true),
+            (up(20, 0, 160), true),
+            (down(160, 40, 20), true),
+            (up(20, 0, 200), true),
+            (up(20, 10, 200), false),
+            (down(200, 0, 30), false),
+            (down(200, 100, 30), false),
+            // Pipelined: of both.
+            (up(5, 10, 0), true),
+            (up(15, 10, 100), true),
+        ] {
+            assert_eq!(MIDDLE.has(&segment), has, "{segment:?}");
+        }
+    }
+
+    #[test]
+    fn the_handshake_is_of_the_first_and_the_end_of_the_last() {
+        let first = Belongs { received: 0..10, sent: 0..100 };
+        let syn = Segment { syn: true, ..up(0, 0, 0) };
+        assert!(first.has(&syn) && first.has(&up(0, 0, 0)));
+        assert!(!MIDDLE.has(&syn) && !MIDDLE.has(&up(0, 0, 0)));
+        // Each side's FIN, and its acknowledgment.
+        for segment in [ends(up(20, 0, 200)), ends(down(200, 0, 21)), up(21, 0, 201)] {
+            assert!(MIDDLE.has(&segment), "{segment:?}");
+            assert!(!first.has(&segment), "{segment:?}");
+        }
+        // A reset in the middle of the request after it.
+        assert!(!MIDDLE.has(&ends(down(200, 0, 30))));
+        // A request that ended with its connection has all that follows.
+        let cut = Belongs { received: 10..u64::MAX, sent: 100..u64::MAX };
+        assert!(cut.has(&ends(down(150, 0, 20))));
+    }
+
+    #[test]
+    fn offsets_go_on_where_sequence_numbers_begin_again() {
+        let mut stream = Stream { first: u32::MAX - 4, highest: 0 };
+        assert_eq!(stream.offset(5), 10);
+        stream.highest = (1 << 32) + 10;
+        assert_eq!(stream.offset(u32::MAX - 4), 1 << 32);
+        assert_eq!(stream.offset(5), (1 << 32) + 10);
+    }
+}
