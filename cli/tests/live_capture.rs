@@ -160,7 +160,7 @@ fn a_request_that_is_none_is_refused_before_anything_is_asked() {
     for (arguments, said) in [
         (&["--request", "get /"][..], "not a request: write it as `GET /path*`"),
         (&["--request", "*", "--status", "6xx"], "`6xx` is no status"),
-        (&["--request", "*", "--slow", "soon"], "`soon` is not a duration"),
+        (&["--request", "*", "--slow", "soon"], "`soon` is not a length of time"),
         (&["--status", "5xx"], "--request"),
         (&["--request", "*", "tcp"], "cannot be used with"),
     ] {
