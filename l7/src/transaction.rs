@@ -242,7 +242,8 @@ impl Watched {
         transaction.target = String::from_utf8_lossy(target).into_owned();
         let mut named = head.fields.iter().map(|(_, field)| field);
         let id = named.find(|field| field.name.eq_ignore_ascii_case(ID_FIELD));
-        transaction.id = id.and_then(|field| sane(field.value)).unwrap_or_default().to_owned();
+        let id = id.and_then(|field| sane(field.value)).unwrap_or_default();
+        id.clone_into(&mut transaction.id);
     }
 
     /// The request goes to `peer`, by a connection whose end here is `local`.
