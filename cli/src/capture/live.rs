@@ -140,16 +140,13 @@ fn start<A: Application>(
     let failed = |error: io::Error| (ExitCode::CouldNot, format!("no capture: {error}"));
     let (reader, writer) = io::pipe().map_err(failed)?;
     let target = Target::Stream(Box::new(writer));
-    let added = match &wanted.requests {
-        Some(requests) => {
-            let options = requests.options(wanted.count).map_err(usage)?;
-            let recorder = Recorder::start_stream(target, options, origin).map_err(failed)?;
-            runtime.add_recorder(recorder)
-        }
-        None => {
-            let options = wanted.options().map_err(usage)?;
-            runtime.add_tap(Tap::start(target, options, origin).map_err(failed)?)
-        }
+    let added = if let Some(requests) = &wanted.requests {
+        let options = requests.options(wanted.count).map_err(usage)?;
+        let recorder = Recorder::start_stream(target, options, origin).map_err(failed)?;
+        runtime.add_recorder(recorder)
+    } else {
+        let options = wanted.options().map_err(usage)?;
+        runtime.add_tap(Tap::start(target, options, origin).map_err(failed)?)
     };
     added.map_err(|error| (ExitCode::CouldNot, error.to_string()))?;
     Ok(reader.into())

@@ -418,10 +418,10 @@ impl Recorder {
         });
         let secrets: String = secrets.collect();
         let job = Job { id: transaction.id.clone(), said, secrets, batch };
-        match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Err(TrySendError::Full(_))) => self.missed += 1,
-            // One that has ended has said why.
-            Some(Ok(()) | Err(TrySendError::Disconnected(_))) | None => {}
+        let Some(jobs) = &self.jobs else { return };
+        // A thread that has ended has said why.
+        if let Err(TrySendError::Full(_)) = jobs.try_send(job) {
+            self.missed += 1;
         }
     }
 
