@@ -113,7 +113,7 @@ pub(super) fn open(socket: &Path, wanted: Wanted) -> Result<OwnedFd, CallError> 
 /// Passes on whole blocks, each at once: whoever ends this, what was written is a sound file.
 pub(super) fn blocks(input: impl Read, output: &mut impl Write) -> io::Result<()> {
     let mut input = io::BufReader::new(input);
-    let mut rest = Vec::new();
+    let mut block = Vec::new();
     loop {
         let mut head = [0; 8];
         match input.read_exact(&mut head) {
@@ -126,10 +126,12 @@ pub(super) fn blocks(input: impl Read, output: &mut impl Write) -> io::Result<()
         if !(12..=MAX_BLOCK_LEN).contains(&len) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a block of no known length"));
         }
-        rest.resize(len as usize - head.len(), 0);
-        input.read_exact(&mut rest)?;
-        output.write_all(&head)?;
-        output.write_all(&rest)?;
+        block.clear();
+        block.extend_from_slice(&head);
+        block.resize(len as usize, 0);
+        input.read_exact(block.get_mut(head.len()..).unwrap_or_default())?;
+        // In one piece: who reads the file meanwhile finds no part of a block.
+        output.write_all(&block)?;
         // A reader wants to see packets when they come.
         output.flush()?;
     }
