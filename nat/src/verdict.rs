@@ -13,7 +13,8 @@ use crate::ServiceId;
 pub enum Verdict {
     /// Send it: it was rewritten in place and `packet.leg` is where it leaves.
     Forward,
-    /// Send it: it was turned into its own answer and leaves by the leg that it came by.
+    /// Send it: it was turned into its own answer, and `packet.leg` is where it leaves: the leg that it
+    /// came by, unless another leads to its sender's address.
     Reply,
     /// Hand it to the [`Divert`](crate::Divert): the flow ends in this process.
     Divert(DivertTo),
@@ -22,7 +23,8 @@ pub enum Verdict {
     Hold,
     /// Forget it: it answered a question of the engine's own, a health probe.
     Consumed,
-    /// Send it: the packet was refused and turned into the RST or ICMP error that says so.
+    /// Send it: the packet was refused and turned into the RST or ICMP error that says so, which leaves
+    /// as a [`Reply`](Self::Reply) does.
     Reject(DropReason),
     /// Forget it; the reason has been counted.
     Drop(DropReason),

@@ -676,3 +676,20 @@ fn malformed_packets_are_counted_by_reason() {
     cut.set_len(10);
     expect(cut, DropReason::Truncated);
 }
+
+/// What comes from elsewhere than its source is may be forged, or spoilt on its way; the answer goes to
+/// the host whose address it is, as from any router.
+#[test]
+fn an_answer_leaves_by_the_leg_that_leads_to_whom_it_answers() {
+    for (line, expected) in [
+        ("tcp 10.1.0.7:5 > 10.99.0.1:9 S", Verdict::Reject(DropReason::NoService)),
+        ("tcp [fd01::7]:5 > [fd99::1]:9 S", Verdict::Reject(DropReason::NoService)),
+        ("udp 10.1.0.7:5 > 10.99.0.1:9 len=8", Verdict::Reject(DropReason::NoService)),
+        ("icmp 10.1.0.7 > 10.99.0.1 echo id=7", Verdict::Reply),
+    ] {
+        for by in [0, 1] {
+            let seen = Bed::new(config()).send(by, line);
+            assert_eq!((seen.verdict, seen.leg), (expected, 0), "{line} by leg {by}");
+        }
+    }
+}

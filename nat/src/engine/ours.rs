@@ -73,7 +73,8 @@ impl Engine {
             Transport::Echo { request: true, .. } => {
                 icmp::echo_reply(packet, headers);
                 self.identifications.renew(packet, headers);
-                match self.leave(packet, headers, packet.leg) {
+                let leg = self.leg_to(headers.src, packet.leg);
+                match self.leave(packet, headers, leg) {
                     Verdict::Forward => Verdict::Reply,
                     other => other,
                 }
@@ -111,6 +112,7 @@ impl Engine {
             return Verdict::Drop(DropReason::RateLimited);
         }
         icmp::reset(packet, headers);
+        packet.leg = self.leg_to(headers.src, packet.leg);
         Verdict::Reject(reason)
     }
 
@@ -124,7 +126,8 @@ impl Engine {
         error: IcmpError,
         reason: DropReason,
     ) -> Verdict {
-        if !icmp::may_report(packet, headers) || self.silent_legs.contains(&packet.leg) {
+        let leg = self.leg_to(headers.src, packet.leg);
+        if !icmp::may_report(packet, headers) || self.silent_legs.contains(&leg) {
             return Verdict::Drop(reason);
         }
         // RFC 1812 section 4.3.2.4.
@@ -132,8 +135,9 @@ impl Engine {
         if !self.errors.take(now, headers.src) {
             return Verdict::Drop(DropReason::RateLimited);
         }
-        let mtu = self.mtus.of(packet.leg, headers.family);
+        let mtu = self.mtus.of(leg, headers.family);
         icmp::error(packet, headers, source, error, mtu);
+        packet.leg = leg;
         Verdict::Reject(reason)
     }
 
