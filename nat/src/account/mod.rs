@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use netstack::wire::Address;
 
-use crate::flow::{Direction, Flow, FlowId, Kind, State, TransportAddr};
+use crate::flow::{Direction, Flow, FlowId, State, TransportAddr};
 use crate::{BackendId, PoolId, ServiceId, Verdict};
 
 /// What became of one packet (see the module's theory of operation).
@@ -167,11 +167,6 @@ impl Account {
         let flow = self.flow.as_ref()?;
         let after = flow.after.as_ref()?.state;
         (flow.before != Some(after)).then_some((flow.before, after))
-    }
-
-    /// Where the packet's flow ends.
-    pub fn kind(&self) -> Option<Kind> {
-        self.flow.as_ref()?.after.as_ref().map(|flow| flow.kind)
     }
 
     /// The address of the client of the packet's flow.

@@ -5,7 +5,6 @@ use netstack::{Instant, Packet};
 
 use super::{Engine, Origin};
 use crate::account::{Account, FlowAccount, Note, View};
-use crate::flow::{Direction, FlowId};
 use crate::schedule::Client;
 use crate::{BackendId, PoolId, Verdict};
 
@@ -28,35 +27,24 @@ impl Engine {
         packet: &mut Packet,
         origin: Origin,
     ) -> Verdict {
-        let mut known = None;
-        let mut before = None;
-        let mut state = None;
-        if let Ok(headers) = Headers::parse(packet) {
-            before = Some(View::with(packet, &headers));
-            known = headers.tuple().and_then(|tuple| self.flows.lookup(&tuple));
-            state = known.and_then(|(id, _)| self.flows.get(id)).map(|flow| flow.state);
-        }
-        let tuple = Headers::parse(packet).ok().and_then(|headers| headers.tuple());
+        let headers = Headers::parse(packet).ok();
+        let tuple = headers.as_ref().and_then(Headers::tuple);
+        let known = tuple.and_then(|tuple| self.flows.lookup(&tuple));
+        let state = known.and_then(|(id, _)| self.flows.get(id)).map(|flow| flow.state);
         if let Some(account) = &mut self.account {
             account.clear();
-            account.before = before;
+            account.before = headers.map(|headers| View::with(packet, &headers));
         }
         let verdict = self.decide(now, packet, origin);
         // A flow that made way for this packet's own has left its tuple to it.
         let now_known = tuple.and_then(|tuple| self.flows.lookup(&tuple));
-        let flow = match (now_known, known) {
-            (Some((id, direction)), _) => {
-                let before = state.filter(|_| known == Some((id, direction)));
-                let after = self.flows.get(id).cloned();
-                Some(FlowAccount { id, direction, before, after })
-            }
-            (None, Some((id, direction))) => {
-                // Its other key may have changed: its SYN went to another backend.
-                let after = self.flows.get(id).cloned();
-                Some(FlowAccount { id, direction, before: state, after })
-            }
-            (None, None) => None,
-        };
+        // If nobody has it, its flow's other key may have changed: its SYN went to another backend.
+        let flow = now_known.or(known).map(|(id, direction)| FlowAccount {
+            id,
+            direction,
+            before: state.filter(|_| known == Some((id, direction))),
+            after: self.flows.get(id).cloned(),
+        });
         if let Some(account) = &mut self.account {
             account.flow = flow;
             account.verdict = Some(verdict);
@@ -85,10 +73,5 @@ impl Engine {
             let choice = self.pools[usize::from(pool.0)].last_choice(now, client, backend);
             self.note(Note::Chosen { pool, backend, choice });
         }
-    }
-
-    /// Notes the flow that an ICMP error is about.
-    pub(super) fn note_about(&mut self, id: FlowId, direction: Direction) {
-        self.note(Note::About(id, direction));
     }
 }

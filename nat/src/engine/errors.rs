@@ -7,6 +7,7 @@ use netstack::{Instant, Packet};
 
 use super::track::rewrite_of;
 use super::{Engine, Origin, Target, destination};
+use crate::account::Note;
 use crate::flow::tcp::TcpState;
 use crate::flow::{Direction, Flow, FlowId, Kind, State};
 use crate::icmp::{self, Ends};
@@ -39,7 +40,7 @@ impl Engine {
                 self.route(now, packet, headers)
             };
         };
-        self.note_about(id, direction);
+        self.note(Note::About(id, direction));
         // RFC 5508 REQ-3a.
         if !quote.header_sum_ok {
             return Verdict::Drop(DropReason::IcmpChecksum);
