@@ -67,6 +67,8 @@
 //! unread data).
 
 mod application;
+#[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
+mod buffer;
 mod clock;
 mod connection;
 mod edge;
