@@ -85,6 +85,8 @@ mod sequence;
 mod stats;
 #[cfg(feature = "stream")]
 mod stream;
+#[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
+mod stream_offset;
 #[cfg(test)]
 mod tests;
 mod time_wait;
