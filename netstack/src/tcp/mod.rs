@@ -79,6 +79,8 @@ pub mod limits;
 mod mss;
 mod path;
 mod ports;
+#[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
+mod receiver;
 mod reply;
 mod rescue;
 mod sequence;
