@@ -45,9 +45,14 @@ impl Growth {
         });
     }
 
+    /// Forgets what was read, not how long a round trip takes.
+    pub(super) fn restart(&mut self) {
+        self.space = 0;
+    }
+
     /// Takes note that the stream has been received up to `rcv_nxt`, and read up to `read`, while the
     /// peer may send `window` bytes more. Tells how large a buffer that calls for, if more was read
-    /// than ever before.
+    /// than ever before. What is read while it may not grow is not held against it later.
     pub(super) fn on_arrival(
         &mut self,
         now: Instant,
@@ -55,6 +60,7 @@ impl Growth {
         read: u64,
         window: u32,
         mss: u16,
+        may_grow: bool,
     ) -> Option<u64> {
         if self.space == 0 {
             self.space = INITIAL_SEGMENTS * u32::from(mss);
@@ -73,7 +79,7 @@ impl Growth {
         }
         let copied = u32::try_from(read - self.from).unwrap_or(u32::MAX);
         (self.since, self.from) = (now, read);
-        if copied <= self.space {
+        if copied <= self.space || !may_grow {
             return None;
         }
         let twice = 2 * u64::from(copied);
@@ -103,25 +109,25 @@ mod tests {
     fn a_buffer_is_twice_what_is_read_in_a_round_trip_and_more_while_that_grows() {
         let mut growth = Growth::default();
         growth.on_rtt(Duration::from_millis(10));
-        assert_eq!(growth.on_arrival(at(0), 0, 0, 60_000, MSS), None);
-        assert_eq!(growth.on_arrival(at(10), 10_000, 10_000, 60_000, MSS), None);
-        assert_eq!(growth.on_arrival(at(19), 30_000, 30_000, 60_000, MSS), None, "too early");
-        let wanted = growth.on_arrival(at(20), 30_000, 30_000, 60_000, MSS);
+        assert_eq!(growth.on_arrival(at(0), 0, 0, 60_000, MSS, true), None);
+        assert_eq!(growth.on_arrival(at(10), 10_000, 10_000, 60_000, MSS, true), None);
+        assert_eq!(growth.on_arrival(at(19), 30_000, 30_000, 60_000, MSS, true), None, "too early");
+        let wanted = growth.on_arrival(at(20), 30_000, 30_000, 60_000, MSS, true);
         assert_eq!(wanted, Some(2 * 20_000 + 40_000 + 16_000));
-        assert_eq!(growth.on_arrival(at(30), 50_000, 50_000, 60_000, MSS), None, "no faster");
+        assert_eq!(growth.on_arrival(at(30), 50_000, 50_000, 60_000, MSS, true), None, "no faster");
     }
 
     #[test]
     fn without_a_measured_round_trip_a_window_must_do() {
         let mut growth = Growth::default();
-        growth.on_arrival(at(0), 0, 0, 60_000, MSS);
-        assert_eq!(growth.on_arrival(at(30), 59_999, 59_999, 60_000, MSS), None);
+        growth.on_arrival(at(0), 0, 0, 60_000, MSS, true);
+        assert_eq!(growth.on_arrival(at(30), 59_999, 59_999, 60_000, MSS, true), None);
         assert_eq!(growth.rtt, None);
-        assert!(growth.on_arrival(at(40), 60_000, 60_000, 60_000, MSS).is_some());
+        assert!(growth.on_arrival(at(40), 60_000, 60_000, 60_000, MSS, true).is_some());
         assert_eq!(growth.rtt, NonZeroU32::new(40_000));
-        growth.on_arrival(at(60), 120_000, 120_000, 60_000, MSS);
+        growth.on_arrival(at(60), 120_000, 120_000, 60_000, MSS, true);
         assert_eq!(growth.rtt, NonZeroU32::new(20_000));
-        growth.on_arrival(at(900), 180_000, 180_000, 60_000, MSS);
+        growth.on_arrival(at(900), 180_000, 180_000, 60_000, MSS, true);
         assert_eq!(growth.rtt, NonZeroU32::new(20_000), "a pause is no round trip");
     }
 
@@ -129,7 +135,16 @@ mod tests {
     fn what_is_not_read_does_not_count() {
         let mut growth = Growth::default();
         growth.on_rtt(Duration::from_millis(10));
-        growth.on_arrival(at(0), 0, 0, 60_000, MSS);
-        assert_eq!(growth.on_arrival(at(20), 60_000, 10_000, 60_000, MSS), None);
+        growth.on_arrival(at(0), 0, 0, 60_000, MSS, true);
+        assert_eq!(growth.on_arrival(at(20), 60_000, 10_000, 60_000, MSS, true), None);
+    }
+
+    #[test]
+    fn a_buffer_grows_later_if_it_may_not_now() {
+        let mut growth = Growth::default();
+        growth.on_rtt(Duration::from_millis(10));
+        growth.on_arrival(at(0), 0, 0, 60_000, MSS, true);
+        assert_eq!(growth.on_arrival(at(10), 40_000, 40_000, 60_000, MSS, false), None);
+        assert!(growth.on_arrival(at(20), 80_000, 80_000, 60_000, MSS, true).is_some());
     }
 }

@@ -47,9 +47,7 @@ impl Islands {
         let islands = self.ranges.get(touching).unwrap_or_default();
         let ends = std::iter::once(range.start).chain(islands.iter().map(|island| island.end));
         let starts = islands.iter().map(|island| island.start).chain(std::iter::once(range.end));
-        ends.zip(starts)
-            .map(|(start, end)| start..end.min(range.end))
-            .filter(|gap| gap.start < gap.end)
+        ends.zip(starts).map(|(start, end)| start..end).filter(|gap| gap.start < gap.end)
     }
 
     /// The first part of a range that lies on an island.

@@ -443,8 +443,10 @@ impl Receiver {
     fn grow(&mut self, now: Instant, pool: &Pool) {
         let next = self.next();
         let window = self.window.edge().saturating_sub(next) as u32;
-        let wanted = self.growth.on_arrival(now, next, self.read, window, self.config.mss);
-        let Some(wanted) = wanted.filter(|_| !pool.pressure()) else { return };
+        let mss = self.config.mss;
+        let may_grow = !pool.pressure() && self.window.capacity() < self.config.max;
+        let wanted = self.growth.on_arrival(now, next, self.read, window, mss, may_grow);
+        let Some(wanted) = wanted else { return };
         // The reserve is not part of the window.
         let wanted = wanted.saturating_add(wanted / u64::from(config::RESERVE - 1));
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.config.max);
@@ -454,7 +456,7 @@ impl Receiver {
     fn forget_growth_if_idle(&mut self, now: Instant) {
         if self.window.capacity() > self.config.initial && now - self.ack.last_data() > IDLE {
             self.window.set_capacity(self.config.initial);
-            self.growth = Growth::default();
+            self.growth.restart();
         }
     }
 }

@@ -455,6 +455,20 @@ fn after_idleness_a_buffer_is_as_at_first_but_keeps_its_promise() {
     assert_eq!(bed.receiver.rcv_nxt(), edge);
 }
 
+#[test]
+fn a_buffer_that_could_not_grow_for_want_of_memory_grows_later() {
+    let mut bed = Bed::new(config());
+    bed.pool = Pool::new(32 * BLOCK);
+    let others: Vec<_> = (0..25).filter_map(|_| bed.pool.take()).collect();
+    slow_start(&mut bed, 12, true);
+    assert_eq!(bed.receiver.capacity(), INITIAL);
+    for block in others {
+        bed.pool.give(block);
+    }
+    slow_start(&mut bed, 12, true);
+    assert!(bed.receiver.capacity() > 2 * INITIAL, "{}", bed.receiver.capacity());
+}
+
 // Acknowledgments.
 
 #[test]
