@@ -70,6 +70,8 @@ mod application;
 #[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
 mod buffer;
 mod clock;
+#[expect(dead_code, reason = "joined to the connection next")]
+mod congestion;
 mod connection;
 mod edge;
 mod endpoint;
@@ -96,6 +98,7 @@ mod timers;
 mod wire;
 
 pub use application::{Accepted, ConnectError, StreamError};
+pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use connection::{ConnectionId, Position};
 pub use endpoint::Endpoint;
 pub use ingress::{TcpDrop, TcpVerdict};

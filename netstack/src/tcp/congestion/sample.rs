@@ -1,0 +1,24 @@
+//! Acknowledgments for tests.
+
+use std::time::Duration;
+
+use super::AckSample;
+
+/// An acknowledgment of `acked` bytes on a connection that its window limits, 10 ms from its peer.
+pub(super) fn ack(acked: u64) -> AckSample {
+    AckSample {
+        acked,
+        delivered: acked,
+        lost: 0,
+        in_flight: 0,
+        prior_in_flight: acked,
+        rtt: Some(Duration::from_millis(10)),
+        min_rtt: Duration::from_millis(10),
+        smoothed_rtt: Duration::from_millis(10),
+        rate: None,
+        in_recovery: false,
+        window_limited: true,
+        next_offset: 0,
+        una: 0,
+    }
+}
