@@ -30,7 +30,10 @@
 //! | algorithm | by | signal |
 //! |---|---|---|
 //! | [`NewReno`](new_reno::NewReno) | RFC 5681, 6582 | loss |
+//! | [`Cubic`](cubic::Cubic) | RFC 9438, 9406 | loss; in the first slow start the round trip, too |
 
+mod cubic;
+mod hystart;
 mod new_reno;
 pub(crate) mod rate;
 #[cfg(test)]
@@ -46,22 +49,26 @@ use crate::time::Instant;
 /// A way to control congestion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// RFC 5681 and 6582, named `reno`.
+    /// RFC 9438 with RFC 9406, named `cubic`.
     #[default]
+    Cubic,
+    /// RFC 5681 and 6582, named `reno`.
     NewReno,
 }
 
 impl Algorithm {
     /// Every algorithm, in the order in which they should be listed.
-    pub const ALL: [Self; 1] = [Self::NewReno];
+    pub const ALL: [Self; 2] = [Self::Cubic, Self::NewReno];
 
     /// A controller for a connection that has not sent data yet.
     ///
     /// `mss` is the number of data bytes in a full segment. `seed` is where waits that must differ
     /// between connections come from: equal seeds give equal runs.
     pub(crate) fn start(self, now: Instant, mss: u32, seed: u64) -> Box<dyn Congestion> {
-        let _ = (now, seed);
+        let _ = seed;
+        let mss = mss.max(1);
         match self {
+            Self::Cubic => Box::new(cubic::Cubic::new(now, mss)),
             Self::NewReno => Box::new(new_reno::NewReno::new(mss)),
         }
     }
@@ -69,6 +76,7 @@ impl Algorithm {
     /// The name in configurations and reports.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Cubic => "cubic",
             Self::NewReno => "reno",
         }
     }
@@ -293,7 +301,7 @@ mod tests {
             assert_eq!(controller.slow_start_threshold(), u64::MAX);
         }
         let error = "vegas".parse::<Algorithm>().unwrap_err();
-        assert!(error.to_string().contains("there is reno"), "{error}");
+        assert!(error.to_string().contains("there is cubic, reno"), "{error}");
     }
 
     #[test]

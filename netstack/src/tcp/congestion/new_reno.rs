@@ -1,4 +1,4 @@
-//! NewReno (RFC 5681, 6582; counting bytes, RFC 3465).
+//! `NewReno` (RFC 5681, 6582; counting bytes, RFC 3465).
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Congestion for NewReno {
         if ack.in_recovery || !ack.fills(self.window, self.threshold) {
             return;
         }
-        let rest = slow_start(&mut self.window, self.threshold, ack.acked);
+        let rest = slow_start(&mut self.window, self.threshold, ack.delivered);
         self.counted += rest;
         if self.counted >= self.window {
             self.counted -= self.window;

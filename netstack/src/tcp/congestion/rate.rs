@@ -88,7 +88,7 @@ pub(crate) struct Lost {
     /// Its length in bytes.
     pub(crate) bytes: u64,
     /// Bytes marked lost since it was sent, itself included.
-    pub(crate) lost: u64,
+    pub(crate) since_sent: u64,
     /// Bytes in flight right after it was sent.
     pub(crate) tx_in_flight: u64,
     /// Bytes delivered since the connection began.
@@ -176,7 +176,7 @@ impl RateEstimator {
         self.lost += bytes;
         Lost {
             bytes,
-            lost: self.lost_since(stamp),
+            since_sent: self.lost_since(stamp),
             tx_in_flight: stamp.tx_in_flight(),
             delivered: self.delivered,
             app_limited: stamp.app_limited(),
@@ -332,7 +332,7 @@ mod tests {
             lost,
             Lost {
                 bytes: 1_000,
-                lost: 1_000,
+                since_sent: 1_000,
                 tx_in_flight: 1_000,
                 delivered: 0,
                 app_limited: false
