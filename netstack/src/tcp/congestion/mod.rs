@@ -31,13 +31,17 @@
 //! |---|---|---|
 //! | [`NewReno`](new_reno::NewReno) | RFC 5681, 6582 | loss |
 //! | [`Cubic`](cubic::Cubic) | RFC 9438, 9406 | loss; in the first slow start the round trip, too |
+//! | [`Bbr`](bbr::Bbr) | draft-ietf-ccwg-bbr | delivery rate, round trip, loss rate |
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod new_reno;
 pub(crate) mod rate;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
@@ -54,22 +58,24 @@ pub enum Algorithm {
     Cubic,
     /// RFC 5681 and 6582, named `reno`.
     NewReno,
+    /// Version 3 (draft-ietf-ccwg-bbr), named `bbr`.
+    Bbr,
 }
 
 impl Algorithm {
     /// Every algorithm, in the order in which they should be listed.
-    pub const ALL: [Self; 2] = [Self::Cubic, Self::NewReno];
+    pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Bbr];
 
     /// A controller for a connection that has not sent data yet.
     ///
     /// `mss` is the number of data bytes in a full segment. `seed` is where waits that must differ
     /// between connections come from: equal seeds give equal runs.
     pub(crate) fn start(self, now: Instant, mss: u32, seed: u64) -> Box<dyn Congestion> {
-        let _ = seed;
         let mss = mss.max(1);
         match self {
             Self::Cubic => Box::new(cubic::Cubic::new(now, mss)),
             Self::NewReno => Box::new(new_reno::NewReno::new(mss)),
+            Self::Bbr => Box::new(bbr::Bbr::new(now, mss, seed)),
         }
     }
 
@@ -78,6 +84,7 @@ impl Algorithm {
         match self {
             Self::Cubic => "cubic",
             Self::NewReno => "reno",
+            Self::Bbr => "bbr",
         }
     }
 }
@@ -284,39 +291,5 @@ const fn loss_based_phase(window: u64, threshold: u64, in_recovery: bool) -> &'s
         "recovery"
     } else {
         "congestion avoidance"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn algorithms_are_known_by_name() {
-        for algorithm in Algorithm::ALL {
-            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
-            let controller = algorithm.start(Instant::ZERO, 1_460, 1);
-            assert_eq!(controller.algorithm(), algorithm);
-            assert_eq!(controller.window(), 14_600, "{algorithm}: the initial window");
-            assert_eq!(controller.slow_start_threshold(), u64::MAX);
-        }
-        let error = "vegas".parse::<Algorithm>().unwrap_err();
-        assert!(error.to_string().contains("there is cubic, reno"), "{error}");
-    }
-
-    #[test]
-    fn initial_window_is_that_of_rfc_6928() {
-        assert_eq!(initial_window(1_460), 14_600);
-        assert_eq!(initial_window(536), 5_360);
-        assert_eq!(initial_window(8_960), 17_920);
-    }
-
-    #[test]
-    fn a_window_fades_with_idleness() {
-        let rto = Duration::from_millis(200);
-        assert_eq!(idle_window(1_000_000, 1_460, Duration::from_millis(199), rto), 1_000_000);
-        assert_eq!(idle_window(1_000_000, 1_460, Duration::from_millis(450), rto), 250_000);
-        assert_eq!(idle_window(1_000_000, 1_460, Duration::from_hours(1), rto), 14_600);
-        assert_eq!(idle_window(2_920, 1_460, Duration::from_hours(1), rto), 2_920);
     }
 }
