@@ -252,6 +252,7 @@ impl Congestion for Cubic {
     fn set_mss(&mut self, mss: u32) {
         self.mss = mss.max(1);
         self.window = self.window.max(u64::from(mss));
+        self.threshold = self.threshold.max(2 * u64::from(mss));
     }
 
     fn window(&self) -> u64 {

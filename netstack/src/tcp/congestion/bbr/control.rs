@@ -104,7 +104,7 @@ impl Bbr {
         self.window = self.window.min(bound.min(self.inflight_shortterm).max(self.min_window()));
     }
 
-    /// Keeps the window that holds outside of recovery and ProbeRTT.
+    /// Keeps the window that holds outside of recovery and `ProbeRTT`.
     pub(super) fn save_window(&mut self) {
         self.prior_window = if self.recovering || self.phase == Phase::ProbeRtt {
             self.prior_window.max(self.window)

@@ -15,7 +15,7 @@ const DRAIN_ROUNDS: u64 = 3;
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// The most rounds between probes, so that loss does not keep the bounds down.
 const PROBE_ROUNDS: u64 = 63;
-/// How long ProbeRTT lasts, at least.
+/// How long `ProbeRTT` lasts, at least.
 const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
 
 impl Phase {
@@ -199,7 +199,7 @@ impl Bbr {
     }
 }
 
-// ProbeRTT, and idleness, which serves as well.
+// `ProbeRTT`, and idleness, which serves as well.
 impl Bbr {
     pub(super) fn check_probe_rtt(&mut self, delivery: &Delivery<'_>) {
         if self.phase != Phase::ProbeRtt && self.min_rtt.expired() && !self.idle_restart {

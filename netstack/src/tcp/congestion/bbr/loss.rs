@@ -47,7 +47,7 @@ impl Bbr {
     pub(super) fn update_congestion_signals(&mut self, rate: &RateSample) {
         self.update_max_rate(rate);
         let probing = matches!(self.phase, Phase::Startup | Phase::Refill | Phase::Up);
-        if self.loss_round_start && !probing && self.round_was_congested() {
+        if self.loss_round_start && !probing && self.round_was_congested(rate) {
             self.lower_shortterm();
         }
     }
@@ -61,11 +61,15 @@ impl Bbr {
         }
     }
 
-    /// The loss of the round that ends is a sign of congestion: there is a queue, or it is much.
-    fn round_was_congested(&self) -> bool {
-        let carried = self.lost_in_round + self.inflight_latest;
-        self.loss_in_round
-            && (self.queue_stands() || self.lost_in_round > percent(carried, LOSS_WITHOUT_QUEUE))
+    /// The round that ends shows congestion. Without a queue that takes much loss. With one, any loss
+    /// does, and so does delivery far below the rate of the model: the path has become slower.
+    fn round_was_congested(&self, rate: &RateSample) -> bool {
+        if !self.queue_stands() {
+            let carried = self.lost_in_round + self.inflight_latest;
+            return self.lost_in_round > percent(carried, LOSS_WITHOUT_QUEUE);
+        }
+        let slow = self.rate_latest < percent(self.max_rate(), BETA);
+        self.loss_in_round || (slow && self.rate_latest > 0 && !rate.app_limited)
     }
 
     fn lower_shortterm(&mut self) {

@@ -12,25 +12,28 @@
 //! |---|---|---|---|
 //! | Startup | 2.77 | 2 | three rounds without a quarter more rate, or much loss |
 //! | Drain | 0.5 | 2 | no more in flight than the path holds, or three rounds |
-//! | ProbeBW_DOWN | 0.9 | 2 | the queue is gone and there is headroom |
-//! | ProbeBW_CRUISE | 1 | 2 | 2 to 3 s since DOWN, or as many rounds as Reno would take, at most 63 |
-//! | ProbeBW_REFILL | 1 | 2 | one round |
-//! | ProbeBW_UP | 1.25 | 2.25 | three rounds without a quarter more rate, or much loss |
-//! | ProbeRTT | 1 | 0.5 | 200 ms and a round; entered if the round trip was not this short for 5 s |
+//! | `ProbeBW_DOWN` | 0.9 | 2 | the queue is gone and there is headroom |
+//! | `ProbeBW_CRUISE` | 1 | 2 | 2 to 3 s since DOWN, or as many rounds as Reno would take, at most 63 |
+//! | `ProbeBW_REFILL` | 1 | 2 | one round |
+//! | `ProbeBW_UP` | 1.25 | 2.25 | three rounds without a quarter more rate, or much loss |
+//! | `ProbeRTT` | 1 | 0.5 | 200 ms and a round; entered if the round trip was not this short for 5 s |
 //!
 //! **Bounds by loss** (`loss`). In Startup, REFILL and UP a loss rate above a threshold means that so much
 //! does not fit in flight: the long-term bound becomes what was in flight. In other phases a round with
 //! loss lowers short-term bounds of rate and of flight towards what is delivered, by at most 30 %; they
 //! hold until the next REFILL.
 //!
-//! **Loss without a queue.** This is where we depart from the draft. Its threshold is 2 %, and any loss
-//! lowers the short-term bounds; a path that loses 3 % at random is left nearly unused. The aim of both
-//! rules is the *queue pressure* that loss reveals. So they apply as they are while a queue stands: while
-//! the smallest round trip of the last round or two exceeds that of the path by an eighth (and between 1
-//! and 10 ms). While none stands, loss says nothing about a queue until it exceeds [`LOSS_WITHOUT_QUEUE`]:
-//! a buffer too small to be seen in the round trip, or a policer, takes a fifth of what ProbeBW_UP sends
-//! and so is seen at the first probe. BBR version 1 takes no notice of loss at all; version 3 of one loss
-//! in fifty. This lies between them.
+//! **Loss without a queue.** Here we depart from the draft. Its threshold is 2 %, and any loss lowers the
+//! short-term bounds, so that a path that loses 3 % at random is left nearly unused. What both rules are
+//! after is the queue pressure that loss reveals. So they hold as they are while a queue stands: while the
+//! smallest round trip of the last round, and of this one, exceeds that of the path by an eighth (at least
+//! 1 ms, at most 10). While none stands, loss must exceed [`LOSS_WITHOUT_QUEUE`]. A buffer too small to be
+//! seen in the round trip, or a policer, takes up to a fifth of what `ProbeBW_UP` sends and is noticed so.
+//! Version 1 of BBR takes no notice of loss at all, version 3 of one segment in fifty; this lies between.
+//!
+//! **A queue without loss.** A path that becomes much slower while its buffer is deep shows no loss. A
+//! round with a standing queue in which less than 70 % of the model's rate was delivered therefore lowers
+//! the short-term bounds as loss does, instead of only two probing cycles later.
 //!
 //! **Rounds** are counted in packets: one ends when data is delivered that was sent after the last ended.
 //!
@@ -144,13 +147,13 @@ pub(super) struct Bbr {
     last_probe_too_high: bool,
     last_probe_precautionary: bool,
 
-    // ProbeRTT.
+    // `ProbeRTT`.
     probe_rtt_done: Option<Instant>,
     probe_rtt_round_done: bool,
     idle_restart: bool,
 
     // Recovery.
-    /// The window before recovery or ProbeRTT.
+    /// The window before recovery or `ProbeRTT`.
     prior_window: u64,
     undo: Undo,
     /// A recovery is on, and `undo` is of its beginning.
@@ -287,6 +290,7 @@ impl Congestion for Bbr {
     fn set_mss(&mut self, mss: u32) {
         self.mss = mss.max(1);
         self.window = self.window.max(self.min_window());
+        self.send_quantum = self.send_quantum.max(2 * u64::from(self.mss));
     }
 
     fn window(&self) -> u64 {
@@ -330,3 +334,6 @@ impl Congestion for Bbr {
 fn percent(whole: u64, part: u64) -> u64 {
     if whole == INFINITE { INFINITE } else { whole.saturating_mul(part) / 100 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,12 @@ impl MinRtt {
         self.this_round = u32::MAX;
     }
 
+    #[cfg(test)]
+    pub(super) fn set_rounds(&mut self, rtt: u32) {
+        self.last_round = rtt;
+        self.this_round = rtt;
+    }
+
     /// No round trip of the last round, nor of this one so far, was near that of the path.
     fn queue_stands(&self) -> bool {
         let Some(path) = self.get() else { return false };

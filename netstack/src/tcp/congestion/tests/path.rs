@@ -104,7 +104,12 @@ impl Network {
         Duration::from_nanos(self.now)
     }
 
-    /// Delivers nothing: runs until `until`, by the clock of the run.
+    /// The application has written.
+    pub(super) fn wake(&mut self, flow: usize) {
+        self.schedule(self.now, Event::Wake { flow });
+    }
+
+    /// Runs until this time since the beginning.
     pub(super) fn run_until(&mut self, until: Duration) {
         self.run_while(until, |_| true);
     }
