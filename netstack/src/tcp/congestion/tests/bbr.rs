@@ -48,7 +48,7 @@ fn random_loss_costs_little() {
 
 #[test]
 fn a_buffer_too_small_to_be_seen_bounds_what_is_in_flight() {
-    let path = Path { buffer: 8 * MSS, ..Path::new(100, 20) };
+    let path = Path { buffer: 16 * MSS, ..Path::new(100, 20) };
     let mut network = Network::with(path, Bbr);
     network.run_until(ms(3_000));
     let before = network.overflows;

@@ -39,6 +39,8 @@ pub(super) struct Flow {
     after_timeout: bool,
     limited_until: u64,
     next_send: Instant,
+    /// Bytes of the quantum that is leaving.
+    unpaced: u64,
     /// Nanoseconds of pacing that are less than the clock shows.
     pacing_rest: u64,
     wakes_at: Option<Instant>,
@@ -70,6 +72,7 @@ impl Flow {
             after_timeout: false,
             limited_until: 0,
             next_send: now,
+            unpaced: 0,
             pacing_rest: 0,
             wakes_at: None,
             timer: Instant::FAR_FUTURE,
@@ -251,14 +254,19 @@ impl Flow {
         Some((transmission, offset))
     }
 
+    /// A quantum leaves back to back, and the time that it takes passes before the next.
     fn pace(&mut self, now: Instant) {
         let rate = self.congestion.pacing_rate().or_else(|| {
             let rtt = self.smoothed_rtt.as_micros() as u64;
             let percent = self.congestion.pacing_gain_percent();
             (rtt > 0).then(|| self.congestion.window() * 10_000 * percent / rtt)
         });
-        if let Some(rate) = rate.filter(|rate| *rate > 0) {
-            let nanos = MSS * 1_000_000_000 / rate + self.pacing_rest;
+        let Some(rate) = rate.filter(|rate| *rate > 0) else { return };
+        let quantum = self.congestion.send_quantum().unwrap_or((rate / 1_000).min(65_536));
+        self.unpaced += MSS;
+        if self.unpaced + MSS > quantum {
+            let nanos = self.unpaced * 1_000_000_000 / rate + self.pacing_rest;
+            self.unpaced = 0;
             self.pacing_rest = nanos % 1_000;
             self.next_send = now.max(self.next_send) + Duration::from_micros(nanos / 1_000);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::path::{Network, Path};
+use super::path::{MSS, Network, Path};
 use crate::tcp::congestion::Algorithm::{Cubic, NewReno};
 
 const fn s(n: u64) -> Duration {
@@ -18,7 +18,9 @@ fn a_path_without_loss_is_filled() {
         (NewReno, 100, 1, 90),
         (NewReno, 100, 20, 90),
     ] {
-        let mut network = Network::with(Path::new(mbit, rtt), algorithm);
+        let mut path = Path::new(mbit, rtt);
+        path.buffer = path.buffer.max(50 * MSS);
+        let mut network = Network::with(path, algorithm);
         network.run_until(s(2));
         let rate = network.rates_over(s(6))[0];
         assert!(rate >= least, "{algorithm} at {mbit} Mbit/s and {rtt} ms: {rate}");

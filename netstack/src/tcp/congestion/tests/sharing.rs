@@ -26,14 +26,16 @@ fn two_of_cubic() {
     }
 }
 
+/// With a queue of one product CUBIC gets about 36 of 100, with two they are even, whoever was first.
 #[test]
 fn bbr_and_cubic() {
-    for (first, second, late) in [(Bbr, Cubic, 0), (Cubic, Bbr, 0), (Cubic, Bbr, 500)] {
-        let rates = share(first, second, late, 1);
-        assert!(rates.iter().all(|rate| *rate >= 35), "{first}, {second}, {late}: {rates:?}");
+    for (first, second, late) in [(Bbr, Cubic, 0), (Cubic, Bbr, 500)] {
+        for (products, least) in [(1, 33), (2, 40)] {
+            let rates = share(first, second, late, products);
+            let fair = rates.iter().all(|rate| *rate >= least);
+            assert!(fair, "{first}, {second}, {late} ms, {products}: {rates:?}");
+        }
     }
-    let rates = share(Bbr, Cubic, 500, 2);
-    assert!(rates.iter().all(|rate| *rate >= 35), "{rates:?}");
 }
 
 #[test]
