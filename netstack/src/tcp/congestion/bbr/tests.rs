@@ -354,3 +354,12 @@ fn waits_between_probes_differ() {
     assert!(waits.iter().any(|wait| wait.as_millis() > 2_500));
     assert_eq!(wait(7), wait(7));
 }
+
+#[test]
+fn four_segments_stay_in_flight_on_the_thinnest_path() {
+    let mut driver = Driver::new();
+    driver.rate = MSS / RTT;
+    driver.run_to(Phase::ProbeRtt);
+    assert_eq!(driver.bbr.product(), Some(MSS));
+    assert_eq!(driver.bbr.window(), 4 * MSS);
+}
