@@ -66,6 +66,8 @@
 //! RFCs: 9293, 1191, 8201, 5927 (path), 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
 //! unread data).
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the connection asks next"))]
+mod acceptance;
 mod application;
 #[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
 mod buffer;
