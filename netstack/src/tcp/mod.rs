@@ -79,6 +79,8 @@ mod edge;
 mod endpoint;
 mod ingress;
 mod isn;
+#[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
+mod keepalive;
 pub mod limits;
 mod mss;
 mod path;
@@ -104,6 +106,7 @@ pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use connection::{ConnectionId, Position};
 pub use endpoint::Endpoint;
 pub use ingress::{TcpDrop, TcpVerdict};
+pub use keepalive::KeepaliveConfig;
 pub use limits::EndpointConfig;
 /// The states of RFC 9293 section 3.3.2.
 pub use smoltcp::socket::tcp::State;
