@@ -27,6 +27,23 @@ impl Secret {
         self.hash(Purpose::Port, tuple, tuple.src_port, 0) as u32
     }
 
+    /// Where the clock of this tuple's timestamps starts (RFC 7323 section 5.4): the same for each
+    /// incarnation, so that the peer's TIME-WAIT sees time go on.
+    pub(super) fn clock_offset(self, tuple: &Tuple) -> u32 {
+        self.hash(Purpose::Clock, tuple, tuple.src_port, tuple.dst_port) as u32
+    }
+
+    /// What proves a SYN cookie: nobody else can make it for this tuple, this initial sequence number
+    /// of the peer, this period of time and these contents.
+    pub(super) fn cookie(self, tuple: &Tuple, irs: u32, period: u64, contents: u8) -> u64 {
+        let mut hasher = self.hasher(Purpose::Cookie);
+        write_tuple(&mut hasher, tuple, tuple.src_port, tuple.dst_port);
+        hasher.write_u32(irs);
+        hasher.write_u64(period);
+        hasher.write_u8(contents);
+        hasher.finish()
+    }
+
     /// A number that only who holds the secret can foretell.
     pub(super) fn number(self, input: u64) -> u64 {
         let mut hasher = self.hasher(Purpose::Number);
@@ -36,10 +53,7 @@ impl Secret {
 
     fn hash(self, purpose: Purpose, tuple: &Tuple, remote_port: u16, local_port: u16) -> u64 {
         let mut hasher = self.hasher(purpose);
-        hasher.write(tuple.src.mapped_octets());
-        hasher.write(tuple.dst.mapped_octets());
-        hasher.write(&remote_port.to_be_bytes());
-        hasher.write(&local_port.to_be_bytes());
+        write_tuple(&mut hasher, tuple, remote_port, local_port);
         hasher.finish()
     }
 
@@ -55,11 +69,20 @@ impl Secret {
     }
 }
 
+fn write_tuple(hasher: &mut impl Hasher, tuple: &Tuple, remote_port: u16, local_port: u16) {
+    hasher.write(tuple.src.mapped_octets());
+    hasher.write(tuple.dst.mapped_octets());
+    hasher.write(&remote_port.to_be_bytes());
+    hasher.write(&local_port.to_be_bytes());
+}
+
 #[derive(Clone, Copy)]
 enum Purpose {
     Isn,
     Port,
     Number,
+    Clock,
+    Cookie,
 }
 
 /// The random seed with which a new smoltcp interface gives its first socket the number `isn`.

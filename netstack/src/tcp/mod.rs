@@ -99,6 +99,8 @@ mod stream_offset;
 mod tests;
 mod time_wait;
 mod timers;
+#[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
+mod timestamps;
 mod wire;
 
 pub use application::{Accepted, ConnectError, StreamError};
