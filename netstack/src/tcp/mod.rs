@@ -95,6 +95,7 @@ mod stats;
 mod stream;
 #[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]
 mod stream_offset;
+mod syn;
 #[cfg(test)]
 mod tests;
 mod time_wait;

@@ -1,0 +1,5 @@
+//! The beginning of connections: the options of SYNs (`options`), and what happens when more are begun
+//! than are finished (`cookies`).
+
+pub(super) mod cookies;
+pub(super) mod options;
