@@ -222,7 +222,7 @@ impl Endpoint {
         self.push_reply(Some(Reply::bare(&tuple, bare)));
         self.finish(index, Outcome::Finished);
         let expiry = self.now + TIME_WAIT;
-        let record = Record { tuple, snd_nxt, rcv_nxt, window, expiry };
+        let record = Record { tuple, snd_nxt, rcv_nxt, window, timestamps: None, expiry };
         let Some((place, needs_timer)) = self.time_waits.insert(record) else {
             self.stats.time_wait_overflows += 1;
             return;

@@ -172,7 +172,7 @@ impl Endpoint {
         let Some(record) = self.time_waits.get_mut(place) else {
             return TcpVerdict::Dropped(TcpDrop::TimeWait);
         };
-        match record.examine(now, &segment.tcp) {
+        match record.examine(now, &segment.tcp, None) {
             Meaning::Ignore if segment.tcp.flags().contains(TcpFlags::RST) => {
                 TcpVerdict::Dropped(TcpDrop::ResetOfNothing)
             }
