@@ -15,6 +15,7 @@ use super::limits::{EndpointConfig, MAX_REPLIES, TIME_WAIT, TIMERS_PER_CALL};
 use super::ports::Ports;
 use super::reply::{Bare, Reply};
 use super::stats::Stats;
+use super::syn::cookies::Cookies;
 use super::time_wait::{Record, TimeWaits};
 use super::timers::TimerKey;
 use crate::packet::Packet;
@@ -42,6 +43,7 @@ pub struct Endpoint {
     pub(super) time_waits: TimeWaits,
     pub(super) ports: Ports,
     pub(super) challenges: Challenges,
+    pub(super) cookies: Cookies,
     /// Connections to be polled for egress, each once.
     dirty: VecDeque<ConnectionId>,
     /// Established connections that wait for `accept`; some may have ended since.
@@ -79,6 +81,7 @@ impl Endpoint {
             time_waits: TimeWaits::new(config.max_time_wait),
             ports: Ports::new(secret),
             challenges: Challenges::new(secret),
+            cookies: Cookies::new(secret),
             dirty: VecDeque::new(),
             accepted: VecDeque::new(),
             replies: VecDeque::new(),

@@ -11,6 +11,7 @@ use super::reply::{Bare, Reply};
 use super::rescue;
 use super::sequence::before;
 use super::time_wait::Meaning;
+use super::timestamps::Stamp;
 use crate::packet::Packet;
 use crate::time::Instant;
 use crate::wire::fields::tcp_field;
@@ -25,6 +26,9 @@ pub enum TcpVerdict {
     Taken,
     /// Answered without changing a connection: a challenge ACK, or an acknowledgment from TIME-WAIT.
     Acknowledged,
+    /// A SYN beyond [`EndpointConfig::max_half_open`](super::EndpointConfig::max_half_open), answered by
+    /// a SYN cookie: nothing is remembered of it.
+    Cookie,
     /// For no connection, and answered by a RST.
     Reset,
     /// Ignored.
@@ -42,7 +46,8 @@ pub enum TcpDrop {
     Address,
     /// A SYN beyond [`EndpointConfig::max_connections`](super::EndpointConfig::max_connections).
     ConnectionLimit,
-    /// A SYN beyond [`EndpointConfig::max_half_open`](super::EndpointConfig::max_half_open).
+    /// A SYN beyond [`EndpointConfig::max_half_open`](super::EndpointConfig::max_half_open) that a
+    /// cookie cannot answer: its MSS is too small to be kept, or its tuple is in TIME-WAIT.
     HalfOpenLimit,
     /// A SYN whose options are broken.
     Options,
@@ -97,13 +102,13 @@ impl TcpDrop {
 }
 
 /// A received segment, checked.
-struct Segment<'a> {
+pub(super) struct Segment<'a> {
     /// The IP packet.
-    data: &'a [u8],
+    pub(super) data: &'a [u8],
     /// Where in it the TCP header begins.
-    start: usize,
-    tcp: Tcp<&'a [u8]>,
-    tuple: Tuple,
+    pub(super) start: usize,
+    pub(super) tcp: Tcp<&'a [u8]>,
+    pub(super) tuple: Tuple,
 }
 
 impl Endpoint {
@@ -142,11 +147,11 @@ impl Endpoint {
         }
     }
 
-    fn on_connection(&mut self, index: usize, segment: &Segment<'_>) -> TcpVerdict {
+    pub(super) fn on_connection(&mut self, index: usize, segment: &Segment<'_>) -> TcpVerdict {
         match edge::examine(&self.connections[index], &segment.tcp) {
             Edge::Drop(reason) => return TcpVerdict::Dropped(reason),
             Edge::Challenge => {
-                return self.challenge(&segment.tuple, self.connections[index].numbers());
+                return self.challenge(&segment.tuple, self.connections[index].numbers(), None);
             }
             Edge::Pass => {}
         }
@@ -178,8 +183,8 @@ impl Endpoint {
             }
             Meaning::Ignore => TcpVerdict::Dropped(TcpDrop::TimeWait),
             Meaning::Answer => {
-                let numbers = record.numbers();
-                self.challenge(&segment.tuple, numbers)
+                let (numbers, stamp) = (record.numbers(), record.stamp(now));
+                self.challenge(&segment.tuple, numbers, stamp)
             }
             Meaning::Reopen => {
                 let last = record.snd_nxt;
@@ -202,10 +207,18 @@ impl Endpoint {
             return TcpVerdict::Dropped(TcpDrop::Address);
         }
         if !flags.is_initial_syn() {
+            // SYN cookies, hook 1 of 2: it may end a handshake of which nothing was remembered.
+            if let Some(verdict) = self.redeem_cookie(segment, tag) {
+                return verdict;
+            }
             self.reset(&segment.tuple, Bare::reset_for(&segment.tcp));
             return TcpVerdict::Reset;
         }
         if let Some(reason) = self.syn_limit() {
+            // SYN cookies, hook 2 of 2. A tuple in TIME-WAIT needs a number of its own.
+            if reason == TcpDrop::HalfOpenLimit && last.is_none() && self.offer_cookie(segment) {
+                return TcpVerdict::Cookie;
+            }
             self.stats.syns_dropped += 1;
             return TcpVerdict::Dropped(reason);
         }
@@ -221,27 +234,41 @@ impl Endpoint {
             // segments may have outrun the timer.
             isn = last.wrapping_add(1 << 16);
         }
-        let mut connection = Connection::new(&self.config, now, tuple, isn, &mut self.scratch);
+        match self.begin(segment, tag, isn) {
+            Ok(_) => TcpVerdict::Opened,
+            Err(reason) => TcpVerdict::Dropped(reason),
+        }
+    }
+
+    /// Begins a connection with a peer's SYN and our number `isn`; gives its place.
+    pub(super) fn begin(
+        &mut self,
+        syn: &Segment<'_>,
+        tag: u32,
+        isn: u32,
+    ) -> Result<usize, TcpDrop> {
+        let tuple = syn.tuple;
+        let mut connection = Connection::new(&self.config, self.now, tuple, isn, &mut self.scratch);
         connection.tag = tag;
         if !connection.listen() {
-            return TcpVerdict::Dropped(TcpDrop::Address);
+            return Err(TcpDrop::Address);
         }
         // Whatever the table says of the tuple is replaced, but only once smoltcp has taken the SYN.
         let previous = self.table.get(&tuple).copied();
         let index = self.insert(connection);
-        self.deliver(index, segment);
+        self.deliver(index, syn);
         if self.connections[index].state() != State::SynReceived {
             self.remove(index);
             if let Some(previous) = previous {
                 self.table.insert(tuple, previous);
             }
-            return TcpVerdict::Dropped(TcpDrop::Options);
+            return Err(TcpDrop::Options);
         }
         self.connections[index].half_open = true;
         self.stats.half_open += 1;
         self.stats.opened += 1;
         self.mark_dirty(index);
-        TcpVerdict::Opened
+        Ok(index)
     }
 
     /// Hands a segment to the connection's socket.
@@ -357,7 +384,7 @@ impl Endpoint {
         }
     }
 
-    fn syn_limit(&self) -> Option<TcpDrop> {
+    pub(super) fn syn_limit(&self) -> Option<TcpDrop> {
         if self.connections.len() >= self.config.max_connections {
             Some(TcpDrop::ConnectionLimit)
         } else if self.stats.half_open >= self.config.max_half_open {
@@ -367,14 +394,20 @@ impl Endpoint {
         }
     }
 
-    /// Answers with the sequence numbers that we hold (RFC 5961 sections 3.2 and 4.2).
-    fn challenge(&mut self, tuple: &Tuple, (seq, ack, window): (u32, u32, u16)) -> TcpVerdict {
+    /// Answers with the sequence numbers that we hold (RFC 5961 sections 3.2, 4.2 and 5.2), and with a
+    /// timestamp where there are any.
+    fn challenge(
+        &mut self,
+        tuple: &Tuple,
+        (seq, ack, window): (u32, u32, u16),
+        stamp: Option<Stamp>,
+    ) -> TcpVerdict {
         if !self.challenges.take(self.now) {
             return TcpVerdict::Dropped(TcpDrop::ChallengeLimit);
         }
         self.stats.challenge_acks += 1;
         let bare = Bare { seq, ack: Some(ack), window, reset: false };
-        self.push_reply(Some(Reply::bare(tuple, bare)));
+        self.push_reply(Some(Reply::stamped(tuple, bare, stamp)));
         TcpVerdict::Acknowledged
     }
 }

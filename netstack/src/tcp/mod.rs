@@ -61,9 +61,10 @@
 //! | FIN-WAIT-2 that nobody holds | [`limits::FIN_WAIT_2_TIMEOUT`] |
 //!
 //! **Limits** are in [`limits`] and [`EndpointConfig`]; at a limit a SYN is dropped (its sender tries
-//! again) and [`Endpoint::connect`] is refused. Established connections are never evicted.
+//! again) and [`Endpoint::connect`] is refused. Established connections are never evicted. At the limit
+//! of half-open connections SYNs are answered by cookies (`syn`), which cost no memory.
 //!
-//! RFCs: 9293, 1191, 8201, 5927 (path), 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
+//! RFCs: 9293, 1191, 8201, 5927 (path), 4987 (SYN cookies), 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
 //! unread data).
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the connection asks next"))]

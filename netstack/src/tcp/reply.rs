@@ -1,7 +1,11 @@
-//! Segments that no socket sends: resets, challenge ACKs, acknowledgments from TIME-WAIT.
+//! Segments that no socket sends: resets, challenge ACKs, acknowledgments from TIME-WAIT, SYN-ACKs with
+//! a cookie.
 
+use super::syn::options::{SynOptions, Written};
+use super::timestamps::Stamp;
 use super::wire;
 use crate::packet::{LegId, Offload, Packet};
+use crate::wire::fields::tcp_field;
 use crate::wire::headers::{TCP, V4_CHECKSUM};
 use crate::wire::{Family, Tcp, TcpFlags, Tuple, checksum};
 
@@ -44,44 +48,49 @@ impl Bare {
 impl Reply {
     /// A segment towards the source of `tuple`, which is named as incoming packets name it.
     pub(super) fn bare(tuple: &Tuple, segment: Bare) -> Self {
+        Self::new(tuple, segment, TcpFlags::default(), &[])
+    }
+
+    /// The same with a timestamp, if the connection has them.
+    pub(super) fn stamped(tuple: &Tuple, segment: Bare, stamp: Option<Stamp>) -> Self {
+        match stamp {
+            Some(stamp) => Self::new(tuple, segment, TcpFlags::default(), &stamp.padded()),
+            None => Self::bare(tuple, segment),
+        }
+    }
+
+    /// A SYN, or a SYN-ACK if there is something to acknowledge.
+    pub(super) fn syn(tuple: &Tuple, segment: Bare, options: &SynOptions) -> Self {
+        Self::new(tuple, segment, TcpFlags::SYN, options.write().bytes())
+    }
+
+    fn new(tuple: &Tuple, segment: Bare, flags: TcpFlags, options: &[u8]) -> Self {
+        debug_assert!(options.len() <= Written::MAX && options.len().is_multiple_of(4));
+        let header_len = tcp_field::MIN_LEN + options.len();
         let mut bytes = [0; MAX_LEN];
-        let (local, remote) = (tuple.dst, tuple.src);
-        let start = match local.family() {
-            Family::V4 => {
-                bytes[0] = 0x45;
-                bytes[3] = 40;
-                bytes[6] = 0x40; // Don't fragment.
-                bytes[8] = HOP_LIMIT;
-                bytes[9] = TCP;
-                bytes[12..16].copy_from_slice(local.octets());
-                bytes[16..20].copy_from_slice(remote.octets());
-                let sum = !checksum::sum(&bytes[..20]);
-                bytes[V4_CHECKSUM..V4_CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
-                20
-            }
-            Family::V6 => {
-                bytes[0] = 0x60;
-                bytes[5] = 20;
-                bytes[6] = TCP;
-                bytes[7] = HOP_LIMIT;
-                bytes[8..24].copy_from_slice(local.octets());
-                bytes[24..40].copy_from_slice(remote.octets());
-                40
-            }
-        };
-        let mut flags = if segment.reset { TcpFlags::RST } else { TcpFlags::default() };
+        let start = write_ip(&mut bytes, tuple, header_len as u8);
+        let mut flags = flags;
+        if segment.reset {
+            flags = flags | TcpFlags::RST;
+        }
         if segment.ack.is_some() {
             flags = flags | TcpFlags::ACK;
         }
-        let tcp = &mut bytes[start..start + 20];
-        tcp[0..2].copy_from_slice(&tuple.dst_port.to_be_bytes());
-        tcp[2..4].copy_from_slice(&tuple.src_port.to_be_bytes());
-        tcp[4..8].copy_from_slice(&segment.seq.to_be_bytes());
-        tcp[8..12].copy_from_slice(&segment.ack.unwrap_or(0).to_be_bytes());
-        tcp[12] = 5 << 4;
-        tcp[13] = flags.0;
-        tcp[14..16].copy_from_slice(&segment.window.to_be_bytes());
-        Self { tuple: *tuple, len: start as u8 + 20, bytes }
+        let tcp = &mut bytes[start..start + header_len];
+        tcp[tcp_field::SRC_PORT].copy_from_slice(&tuple.dst_port.to_be_bytes());
+        tcp[tcp_field::DST_PORT].copy_from_slice(&tuple.src_port.to_be_bytes());
+        tcp[tcp_field::SEQ].copy_from_slice(&segment.seq.to_be_bytes());
+        tcp[tcp_field::ACK].copy_from_slice(&segment.ack.unwrap_or(0).to_be_bytes());
+        tcp[tcp_field::DATA_OFFSET] = ((header_len / 4) << 4) as u8;
+        tcp[tcp_field::FLAGS] = flags.0;
+        tcp[tcp_field::WINDOW].copy_from_slice(&segment.window.to_be_bytes());
+        tcp[tcp_field::MIN_LEN..].copy_from_slice(options);
+        Self { tuple: *tuple, len: (start + header_len) as u8, bytes }
+    }
+
+    /// The IP packet, its TCP checksum still missing.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 
     /// A segment that a socket wrote in answer to a packet; nothing if it is not that.
@@ -102,9 +111,37 @@ impl Reply {
     /// Writes the packet out.
     pub(super) fn write(&self, packet: &mut Packet) {
         packet.set_len(usize::from(self.len));
-        packet.data_mut().copy_from_slice(&self.bytes[..usize::from(self.len)]);
+        packet.data_mut().copy_from_slice(self.data());
         packet.leg = LegId::default();
         packet.offload = Offload::default();
         wire::offload(packet, self.tuple.dst, self.tuple.src, u16::MAX);
+    }
+}
+
+/// Writes an IP header towards the source of `tuple` before `payload_len` bytes; gives its length.
+fn write_ip(bytes: &mut [u8; MAX_LEN], tuple: &Tuple, payload_len: u8) -> usize {
+    let (local, remote) = (tuple.dst, tuple.src);
+    match local.family() {
+        Family::V4 => {
+            bytes[0] = 0x45;
+            bytes[3] = 20 + payload_len;
+            bytes[6] = 0x40; // Don't fragment.
+            bytes[8] = HOP_LIMIT;
+            bytes[9] = TCP;
+            bytes[12..16].copy_from_slice(local.octets());
+            bytes[16..20].copy_from_slice(remote.octets());
+            let sum = !checksum::sum(&bytes[..20]);
+            bytes[V4_CHECKSUM..V4_CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
+            20
+        }
+        Family::V6 => {
+            bytes[0] = 0x60;
+            bytes[5] = payload_len;
+            bytes[6] = TCP;
+            bytes[7] = HOP_LIMIT;
+            bytes[8..24].copy_from_slice(local.octets());
+            bytes[24..40].copy_from_slice(remote.octets());
+            40
+        }
     }
 }

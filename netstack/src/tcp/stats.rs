@@ -23,8 +23,14 @@ pub struct Stats {
     pub challenge_acks: u64,
     /// Packets dropped for a wrong TCP checksum.
     pub checksum_errors: u64,
-    /// SYNs dropped at a limit: of connections, or of half-open ones.
+    /// SYNs dropped at a limit: of connections, or of half-open ones where a cookie would not do.
     pub syns_dropped: u64,
+    /// SYN-ACKs with a SYN cookie, because of the limit of half-open connections.
+    pub cookies_sent: u64,
+    /// Connections made of an acknowledgment with a cookie of ours.
+    pub cookies_accepted: u64,
+    /// Acknowledgments for no connection that had no good cookie while some were about.
+    pub cookies_refused: u64,
     /// Replies not sent because too many were waiting.
     pub replies_dropped: u64,
     /// Connections that ended without TIME-WAIT because too many were in it.

@@ -102,7 +102,9 @@ fn a_syn_again_opens_nothing_and_the_half_open_limit_is_exact() {
         assert_eq!(peer.send(S, b""), TcpVerdict::Dropped(TcpDrop::DuplicateSyn));
         assert_eq!(peer.one().flags, SA);
     }
+    // Beyond it there are cookies (`syn`), for which this peer's segments are too small.
     peer.remote.set_port(5002);
+    peer.mss = Some(100);
     assert_eq!(peer.send(S, b""), TcpVerdict::Dropped(TcpDrop::HalfOpenLimit));
     let stats = peer.endpoint.stats();
     assert_eq!((stats.half_open, stats.opened, stats.syns_dropped), (2, 2, 1));

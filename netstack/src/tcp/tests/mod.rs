@@ -1,5 +1,5 @@
 //! Endpoints against hand-made segments (`edge`, `lifetime`, `path`), against each other over a simulated
-//! wire (`transfer`), under random segments (`hostile`), and as streams of tasks (`tasks`).
+//! wire (`transfer`), under a flood of SYNs (`syn`), under random segments (`hostile`), and as streams of tasks (`tasks`).
 
 mod edge;
 mod hostile;
@@ -7,6 +7,7 @@ mod lifetime;
 mod pair;
 mod path;
 mod peer;
+mod syn;
 #[cfg(feature = "stream")]
 mod tasks;
 mod transfer;
