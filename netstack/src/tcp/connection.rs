@@ -6,6 +6,7 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, Soc
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
 
+use super::acceptance::AckBounds;
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
 use super::rescue::Silence;
 use super::sequence::{Sequence, before};
@@ -290,6 +291,16 @@ impl Connection {
         let Some(socket) = self.socket() else { return false };
         let free = socket.recv_capacity() - socket.recv_queue();
         self.sequence.worth_an_update(self.rcv_nxt(), free)
+    }
+
+    /// Which acknowledgments the peer can have sent. What was ever in flight is no more than the send
+    /// buffer holds, nor than what has been acknowledged.
+    pub(super) fn ack_bounds(&self) -> AckBounds {
+        let Sequence { snd_una: una, snd_nxt: nxt, .. } = self.sequence;
+        let in_flight = self.socket().map_or(0, Socket::send_capacity) as u64;
+        // The SYN, and all that was written but what is still queued.
+        let acknowledged = 1 + self.position.written - self.send_queue() as u64;
+        AckBounds { una, nxt, max_window: in_flight.min(acknowledged) as u32 }
     }
 
     /// Sequence numbers and window for a segment of our own making.

@@ -1,12 +1,13 @@
-//! What must not reach a socket: resets and SYNs that an attacker could have made (RFC 5961).
+//! What must not reach a socket: resets, SYNs and data that an attacker could have made who does not see
+//! the connection (RFC 5961).
 
 use smoltcp::socket::tcp::State;
 
+use super::acceptance::{self, AckPlace, Place};
 use super::connection::Connection;
 use super::ingress::TcpDrop;
 use super::isn::Secret;
 use super::limits::CHALLENGE_ACKS_PER_SECOND;
-use super::sequence::before;
 use crate::time::Instant;
 use crate::wire::{Tcp, TcpFlags};
 
@@ -32,7 +33,7 @@ pub(super) fn examine(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
         return examine_reset(connection, tcp.seq());
     }
     if !flags.contains(TcpFlags::SYN) {
-        return Edge::Pass;
+        return examine_acknowledgment(connection, tcp);
     }
     if state == State::SynReceived {
         let acks = flags.contains(TcpFlags::ACK);
@@ -53,13 +54,22 @@ pub(super) fn examine(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
 /// RFC 5961 section 3.2.
 fn examine_reset(connection: &Connection, seq: u32) -> Edge {
     let expected = connection.rcv_nxt();
-    let window = connection.sequence.window_left(expected);
-    if seq == expected {
-        Edge::Pass
-    } else if !before(seq, expected) && seq.wrapping_sub(expected) < window {
-        Edge::Challenge
-    } else {
-        Edge::Drop(TcpDrop::ResetOutOfWindow)
+    match acceptance::place(seq, expected, connection.sequence.window_left(expected)) {
+        Place::Next => Edge::Pass,
+        Place::InWindow => Edge::Challenge,
+        Place::Outside => Edge::Drop(TcpDrop::ResetOutOfWindow),
+    }
+}
+
+/// RFC 5961 section 5.2. In SYN-RECEIVED a wrong acknowledgment is reset instead (RFC 9293 section
+/// 3.10.7.4), which smoltcp does.
+fn examine_acknowledgment(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
+    if connection.state() == State::SynReceived || !tcp.flags().contains(TcpFlags::ACK) {
+        return Edge::Pass;
+    }
+    match connection.ack_bounds().place(tcp.ack()) {
+        AckPlace::Impossible => Edge::Challenge,
+        AckPlace::New | AckPlace::Same | AckPlace::Old => Edge::Pass,
     }
 }
 

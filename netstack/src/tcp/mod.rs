@@ -34,7 +34,8 @@
 //!
 //! **The edge** (`edge`). smoltcp resets a connection on any RST in the window and stays silent to a
 //! SYN on an open connection. Here a RST must carry the exact next sequence number, and one that is
-//! merely in the window, like any SYN, is answered by a challenge ACK (RFC 5961 sections 3.2 and 4.2).
+//! merely in the window, like any SYN, is answered by a challenge ACK (RFC 5961 sections 3.2 and 4.2), and
+//! so is data whose acknowledgment the peer cannot have sent (section 5.2, `acceptance`).
 //! Segments for no connection are answered by a RST as RFC 9293 section 3.10.7.1 says.
 //!
 //! **Initial sequence numbers** follow RFC 6528 (`isn`). smoltcp draws its own from a generator that
@@ -67,7 +68,6 @@
 //! RFCs: 9293, 1191, 8201, 5927 (path), 4987 (SYN cookies), 5961, 6528, 6056 (ports), 6691 (MSS), 1337 (TIME-WAIT), 6191 (its reuse), 2525 (RST on
 //! unread data).
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection asks next"))]
 mod acceptance;
 mod application;
 #[cfg_attr(not(test), expect(dead_code, reason = "joined to the connection next"))]

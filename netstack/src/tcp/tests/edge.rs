@@ -197,6 +197,35 @@ fn a_syn_on_an_open_connection_is_challenged_and_a_rebooted_client_gets_through(
 }
 
 #[test]
+fn blind_data_needs_an_acknowledgment_that_the_peer_can_have_sent() {
+    let (mut peer, id) = Peer::established(config());
+    let (seq, ack) = (peer.seq, peer.ack);
+    peer.endpoint.send(id, &[1; 100]).unwrap();
+    peer.one();
+    // 100 bytes are in flight, and only our SYN has been acknowledged.
+    for off in [101, 65_536, 1 << 30, i32::MIN, -2, -65_536, -(1 << 30)] {
+        peer.ack = ack.wrapping_add_signed(off);
+        for flags in [A, F] {
+            assert_eq!(peer.send_at(flags, seq, b"evil"), TcpVerdict::Acknowledged, "{off}");
+            let challenge = peer.one();
+            assert_eq!((challenge.seq, challenge.ack), (ack.wrapping_add(100), seq), "{off}");
+        }
+    }
+    assert_eq!(peer.endpoint.recv_queue(id), 0);
+    assert_eq!(peer.endpoint.state(id), State::Established);
+    for (off, sent) in [(0, b"a"), (50, b"b"), (100, b"c")] {
+        peer.ack = ack.wrapping_add_signed(off);
+        assert_eq!(peer.send(A, sent), TcpVerdict::Taken);
+        peer.seq = peer.seq.wrapping_add(1);
+    }
+    assert_eq!(peer.endpoint.recv(id, &mut [0; 9]), Ok(3));
+    // What was in flight a moment ago may have been acknowledged by a segment that comes late.
+    peer.ack = ack.wrapping_add(20);
+    assert_eq!(peer.send(A, b"d"), TcpVerdict::Taken);
+    assert_eq!(peer.endpoint.recv(id, &mut [0; 9]), Ok(1));
+}
+
+#[test]
 fn challenges_run_out_and_come_back() {
     let (mut peer, _) = Peer::established(config());
     let answered = |peer: &mut Peer| {
