@@ -10,11 +10,12 @@ use tests::fuzz;
 
 type Harness = fn(&[u8]);
 
-const HARNESSES: [(&str, Harness); 4] = [
+const HARNESSES: [(&str, Harness); 5] = [
     ("headers", fuzz::headers),
     ("engine", fuzz::engine),
     ("configured", fuzz::configured),
     ("icmp", fuzz::icmp),
+    ("tcp", fuzz::tcp),
 ];
 
 #[test]

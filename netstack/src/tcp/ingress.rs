@@ -49,7 +49,7 @@ pub enum TcpDrop {
     /// A SYN beyond [`EndpointConfig::max_half_open`](super::EndpointConfig::max_half_open) that a
     /// cookie cannot answer: its MSS is too small to be kept, or its tuple is in TIME-WAIT.
     HalfOpenLimit,
-    /// A SYN whose options are broken.
+    /// A SYN, or the acknowledgment of a SYN cookie, whose options are broken.
     Options,
     /// A SYN again that has been answered.
     DuplicateSyn,

@@ -57,7 +57,7 @@ pub struct EndpointConfig {
     /// Connections in any state but TIME-WAIT. Each costs both buffers: 10,000 of the default size
     /// are 1.25 GiB if all of them fill.
     pub max_connections: usize,
-    /// Passive connections in SYN-RECEIVED.
+    /// Passive connections in SYN-RECEIVED; SYNs beyond it are answered by cookies.
     pub max_half_open: usize,
     /// Records of TIME-WAIT, of some 150 bytes; beyond it connections end without one.
     pub max_time_wait: usize,

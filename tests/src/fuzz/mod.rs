@@ -4,6 +4,7 @@
 //! once failed.
 
 mod configured;
+mod tcp;
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use netstack::{Instant, LegId, Packet};
 use crate::bed::{Bed, config, is_good};
 use crate::choices::{Choices, Spelled};
 use crate::mutate::{answer, mend, pause, plausible, spoil};
+
+pub use tcp::tcp;
 
 const FLOWS: usize = 24;
 const HALF_OPEN: usize = 8;

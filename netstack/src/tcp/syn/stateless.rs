@@ -57,8 +57,15 @@ impl Endpoint {
             return Some(TcpVerdict::Dropped(TcpDrop::ConnectionLimit));
         }
         let index = self.replay(segment, irs, isn, &peer, tag)?;
+        let id = self.connections[index].id;
+        let verdict = self.on_connection(index, segment);
+        if self.get(id).is_some_and(|connection| connection.half_open) {
+            // smoltcp would not take the segment. Nothing must stay half-open beyond the limit.
+            self.remove(index);
+            return Some(TcpVerdict::Dropped(TcpDrop::Options));
+        }
         self.stats.cookies_accepted += 1;
-        Some(self.on_connection(index, segment))
+        Some(verdict)
     }
 
     /// Makes the connection that a SYN with the options `peer` would have made before.

@@ -297,3 +297,15 @@ fn a_segment_with_syn_or_rst_is_no_cookies_acknowledgment() {
     }
     assert_eq!(bench.endpoint.stats().connections, 0);
 }
+
+#[test]
+fn a_cookie_in_a_segment_that_is_broken_leaves_nothing_half_open() {
+    let mut bench = flooded();
+    let cookie = bench.cookie(CLIENT, USUAL);
+    // A window scale option of no value.
+    let verdict = bench.acknowledge(CLIENT, cookie, "opt=03020101");
+    assert_eq!(verdict, TcpVerdict::Dropped(TcpDrop::Options));
+    let stats = bench.endpoint.stats();
+    assert_eq!((stats.connections, stats.half_open, stats.cookies_accepted), (0, 0, 0));
+    assert_eq!(bench.acknowledge(CLIENT, cookie, ""), TcpVerdict::Taken);
+}
