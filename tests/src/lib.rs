@@ -25,6 +25,8 @@ pub mod pattern;
 pub mod payload;
 pub mod reassembly;
 #[cfg(feature = "system")]
+pub mod rig;
+#[cfg(feature = "system")]
 pub mod soak;
 #[cfg(feature = "system")]
 pub mod sockets;

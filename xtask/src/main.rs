@@ -3,11 +3,13 @@
 mod compare;
 mod pictures;
 mod soak;
+mod tcp;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
+cargo xtask compare --tcp [OPTIONS]  measure balun's TCP endpoint beside the kernel's
 cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
 cargo xtask pictures            draw the pictures of docs/pictures anew
 cargo xtask help                this text
@@ -22,6 +24,20 @@ on /run) and says which Debian packages are missing. Tables go to stdout, progre
   --only LIST    only these, with commas between: measures (stream, connect, http), rivals (direct,
                  nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own)
   --balun PATH   measure this binary instead of building one
+
+compare --tcp builds the rig for release (tests/src/rig) and measures both stacks over the same simulated
+link, in namespaces that it makes; without root it makes a user namespace too. Where it may, it runs
+before all else (`chrt -r 1`). On two processors that are busy otherwise its figures are not worth much.
+
+  --only LIST    tables, with commas between: cubic, bbr, receive, share, latency, bulk, flood [all]
+  --rounds N     1 to 50 [3]; figures are medians
+  --seconds S    seconds that each measurement lasts, 1 to 60 [3]
+  --rtt LIST     milliseconds, of the cells of the first three tables [1,20,100]
+  --loss LIST    percent [0,0.1,1,3]
+  --reorder LIST percent of packets that are up to 2 ms late [0,5]
+  --rate M       Mbit/s of the link, 1 to 100000 [1000]
+  --v6           over IPv6
+  --seed N       of the link's chances in the first round [1]
 
 soak builds the simulator for release and runs one network for each seed (docs/simulator.md). It stops
 at the first that fails and prints it, with a smaller one that fails in the same place.
@@ -60,6 +76,9 @@ fn main() -> ExitCode {
             Exit::WrongCommandLine
         }
         Some(_) if arguments.iter().any(asks_for_help) => compare::print(HELP),
+        Some((command, [flag, rest @ ..])) if command == "compare" && flag == "--tcp" => {
+            tcp::main(rest)
+        }
         Some((command, rest)) if command == "compare" => compare::main(rest),
         Some((command, rest)) if command == "soak" => soak::main(rest),
         Some((command, [])) if command == "pictures" => pictures::main(),
