@@ -220,20 +220,9 @@ pub struct CaptureArgs {
     /// Write a pcapng file, or `-` for the standard output; without it packets are printed
     #[arg(short, long, value_name = "FILE", env = "BALUN_WRITE")]
     pub write: Option<PathBuf>,
-    /// Only on this side
-    #[arg(long, value_enum, default_value_t, env = "BALUN_SIDE")]
-    pub side: Side,
-    /// Only packets that were dropped or refused
-    #[arg(long, env = "BALUN_DROPPED", value_parser = FalseyValueParser::new())]
-    #[arg(action = ArgAction::SetTrue)]
-    pub dropped: bool,
-    /// Bytes of each packet that are kept; 65535 for all
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPLEN, env = "BALUN_SNAPLEN")]
-    #[arg(value_parser = clap::value_parser!(u32).range(64..=i64::from(MAX_SNAPLEN)))]
-    pub snaplen: u32,
-    /// How much is said of each packet
-    #[arg(long, value_enum, default_value_t, env = "BALUN_COMMENTS")]
-    pub comments: Comments,
+    /// What is kept
+    #[command(flatten)]
+    pub kept: KeptArgs,
     /// Cut super-packets into the segments that a wire would carry
     #[arg(long, env = "BALUN_SEGMENT", value_parser = FalseyValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]
@@ -255,6 +244,25 @@ pub struct CaptureArgs {
     /// Control socket of the instance; without it the only one that runs
     #[arg(short, long, value_name = "PATH", env = "BALUN_CONTROL")]
     pub control: Option<PathBuf>,
+}
+
+/// What a capture keeps of the packets that go through.
+#[derive(Clone, Debug, Args)]
+pub struct KeptArgs {
+    /// Only on this side
+    #[arg(long, value_enum, default_value_t, env = "BALUN_SIDE")]
+    pub side: Side,
+    /// Only packets that were dropped or refused
+    #[arg(long, env = "BALUN_DROPPED", value_parser = FalseyValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub dropped: bool,
+    /// Bytes of each packet that are kept; 65535 for all
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPLEN, env = "BALUN_SNAPLEN")]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=i64::from(MAX_SNAPLEN)))]
+    pub snaplen: u32,
+    /// How much is said of each packet
+    #[arg(long, value_enum, default_value_t, env = "BALUN_COMMENTS")]
+    pub comments: Comments,
 }
 
 /// Arguments of `balun extcap`, as Wireshark gives them.
@@ -288,20 +296,9 @@ pub struct ExtcapArgs {
     /// Where to
     #[arg(long, value_name = "PATH", env = "BALUN_FIFO")]
     pub fifo: Option<PathBuf>,
-    /// Only on this side
-    #[arg(long, value_enum, default_value_t, env = "BALUN_SIDE")]
-    pub side: Side,
-    /// Only packets that were dropped or refused
-    #[arg(long, env = "BALUN_DROPPED", value_parser = FalseyValueParser::new())]
-    #[arg(action = ArgAction::SetTrue)]
-    pub dropped: bool,
-    /// Bytes of each packet that are kept
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SNAPLEN, env = "BALUN_SNAPLEN")]
-    #[arg(value_parser = clap::value_parser!(u32).range(64..=i64::from(MAX_SNAPLEN)))]
-    pub snaplen: u32,
-    /// How much is said of each packet
-    #[arg(long, value_enum, default_value_t, env = "BALUN_COMMENTS")]
-    pub comments: Comments,
+    /// What is kept
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 /// Forms of what is read from a running instance.

@@ -24,10 +24,10 @@ pub(super) fn run(args: &CaptureArgs, console: &Console) -> ExitCode {
 fn capture(args: &CaptureArgs, console: &Console) -> Result<ExitCode, ExitCode> {
     let wanted = Wanted {
         filter: args.filter.join(" "),
-        side: args.side,
-        dropped: args.dropped,
-        snaplen: args.snaplen,
-        comments: args.comments,
+        side: args.kept.side,
+        dropped: args.kept.dropped,
+        snaplen: args.kept.snaplen,
+        comments: args.kept.comments,
         segment: args.segment,
         count: args.count,
         requests: args.request.clone().map(|request| Requests {

@@ -93,10 +93,10 @@ fn config() -> String {
 fn wanted(args: &ExtcapArgs) -> Wanted {
     Wanted {
         filter: args.extcap_capture_filter.clone().unwrap_or_default(),
-        side: args.side,
-        dropped: args.dropped,
-        snaplen: args.snaplen,
-        comments: args.comments,
+        side: args.kept.side,
+        dropped: args.kept.dropped,
+        snaplen: args.kept.snaplen,
+        comments: args.kept.comments,
         segment: false,
         count: None,
         requests: None,
