@@ -9,6 +9,7 @@ use nat::{Encapsulation, Mode, Nat};
 use netstack::dev::pcapng::Run;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::capture::Tapped as _;
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
 use crate::runtime::{Clock, Runtime};

@@ -7,8 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balun::capture::Origin;
-use balun::capture::transaction::{Recorder, RequestPattern, TransactionOptions, Wanted};
+use balun::capture::transaction::{
+    Recorder, RequestPattern, StatusPattern, TransactionOptions, Wanted,
+};
+use balun::capture::{Options, Origin, Ring, Tap, Tapped as _, Target, Trigger};
 use balun::lab::client::Dial;
 use balun::plan::Plan;
 use netstack::Packet;
@@ -65,12 +67,15 @@ fn options(folder: &Path, wanted: Wanted) -> TransactionOptions {
 }
 
 fn recorder(options: TransactionOptions) -> Recorder {
-    let origin = Origin {
+    Recorder::start(options, origin()).unwrap()
+}
+
+fn origin() -> Origin {
+    Origin {
         run: Run { seed: 1, config: String::new() },
         legs: vec!["client".into(), "web1".into(), "web2".into()],
         epoch: Duration::ZERO,
-    };
-    Recorder::start(options, origin).unwrap()
+    }
 }
 
 /// Runs clients, each on a connection of its own, and gives the files of the requests that are wanted.
@@ -202,7 +207,6 @@ fn each_request_has_a_file_and_no_packet_is_in_two() {
 
 #[test]
 fn status_time_and_number_say_which() {
-    use balun::capture::transaction::StatusPattern;
     let run = |change: fn(&mut TransactionOptions)| {
         let folder = tempfile::tempdir().unwrap();
         let mut options = options(folder.path(), Wanted::default());
@@ -220,6 +224,74 @@ fn status_time_and_number_say_which() {
     assert_eq!(run(|o| o.count = 2), ["r1", "r2"]);
     assert_eq!(run(|o| o.every = 2), ["r1", "r3"]);
     assert_eq!(run(|o| o.wanted.service = Some(0)), [""; 0]);
+}
+
+/// Runs one client, whose requests follow each other at once, beside a ring that these triggers write;
+/// gives the requests in its files.
+fn ring(triggers: Vec<Trigger>, paths: &[&str]) -> Vec<Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::File(folder.path().join("ring.pcapng"));
+    let length = Duration::from_secs(10);
+    let ring = Some(Ring { length, memory: 1 << 20, triggers, files: 10 });
+    let tap = Tap::start(target, Options { ring, ..Options::default() }, origin()).unwrap();
+    let requests = paths.iter().map(|path| get(path, "x")).collect();
+    simulate(Scenario::new(1, Family::V4), "a ring of requests", async |bench: &mut Bench| {
+        bench.network.add_tap(tap).unwrap();
+        let dial = bench.dial();
+        let client = bench.spawn(ask(dial, requests));
+        bench.finish(LIMIT, vec![client]).await;
+        bench.pass(LIMIT).await;
+        let report = bench.network.end_taps().remove(0);
+        assert_eq!(report.error, None);
+        let all = report.files.iter().map(|file| read(file));
+        all.map(|seen| requests_of_client(&seen)).collect()
+    })
+}
+
+fn requests_of_client(seen: &[Seen]) -> Vec<String> {
+    let client = seen.iter().filter(|seen| seen.leg == "client");
+    let heads = client.filter_map(|seen| Some(seen.payload.split_once(" HTTP")?.0.to_owned()));
+    heads.filter(|head| head.starts_with("GET ")).collect()
+}
+
+#[test]
+fn a_ring_is_written_when_a_request_is_answered_in_a_certain_way() {
+    let status = |text| vec![Trigger::Status(StatusPattern::parse(text).unwrap())];
+    let paths = ["/1/2/5", "/a"];
+    // The ring holds what came before the trigger, and what came within a second after it.
+    let all = vec![vec!["GET /1/2/5".to_owned(), "GET /a".to_owned()]];
+    assert_eq!(ring(status("4xx"), &paths), all);
+    assert_eq!(ring(status("200"), &paths), all);
+    assert_eq!(ring(status("5xx"), &paths), [[""; 0]; 0]);
+}
+
+#[test]
+fn a_ring_is_written_when_a_request_is_slow() {
+    let slow = |millis| vec![Trigger::Slow(Duration::from_millis(millis))];
+    // The first request of a connection to a backend takes 4 ms of the links, none takes 40.
+    assert_eq!(ring(slow(4), &["/1/2/5"]), [["GET /1/2/5"]]);
+    assert_eq!(ring(slow(40), &["/1/2/5"]), [[""; 0]; 0]);
+}
+
+#[test]
+fn a_5xx_of_our_own_writes_the_ring_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ring.pcapng");
+    let triggers = vec![Trigger::Status(StatusPattern::parse("5xx").unwrap())];
+    let ring = Some(Ring { length: LIMIT, memory: 1 << 20, triggers, files: 1 });
+    let tap = Tap::start(Target::File(path), Options { ring, ..Options::default() }, origin());
+    simulate(Scenario::new(1, Family::V4), "no backend", async |bench: &mut Bench| {
+        bench.network.add_tap(tap.unwrap()).unwrap();
+        bench.network.host_mut(1).unwrap().kill();
+        bench.network.host_mut(2).unwrap().kill();
+        let dial = bench.dial();
+        let client = bench.spawn(ask(dial, vec![get("/a", "x")]));
+        bench.finish(LIMIT, vec![client]).await;
+        bench.pass(LIMIT).await;
+        let files = bench.network.end_taps().remove(0).files;
+        let answers = read(&files[0]).iter().any(|seen| seen.payload.starts_with("HTTP/1.1 50"));
+        assert!(answers);
+    });
 }
 
 #[test]

@@ -18,8 +18,6 @@ pub(super) struct Record {
     pub(super) lost: u64,
     pub(super) original_len: u32,
     pub(super) offload: Offload,
-    /// The ring is to be written.
-    pub(super) trigger: bool,
 }
 
 /// A record's place in the bytes: behind those of the one before.
@@ -35,6 +33,7 @@ struct Entry {
 pub(super) struct Batch {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
+    trigger: Option<Duration>,
 }
 
 impl Batch {
@@ -50,14 +49,21 @@ impl Batch {
         size_of::<Self>() + self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
+    /// True if there is nothing in it to hand over.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.trigger.is_none()
+    }
+
+    /// Takes down that something happened now for which a ring is to be written.
+    pub(super) fn mark(&mut self, time: Duration) {
+        self.trigger.get_or_insert(time);
     }
 
     /// Empties it, for use again.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
+        self.trigger = None;
     }
 
     /// Gives back memory that nothing stands in, if it is to be kept for long.
@@ -71,10 +77,9 @@ impl Batch {
         self.entries.last().map(|entry| entry.record.time)
     }
 
-    /// When the first packet was that asks for the ring.
-    pub(super) fn trigger(&self) -> Option<Duration> {
-        let entry = self.entries.iter().find(|entry| entry.record.trigger);
-        entry.map(|entry| entry.record.time)
+    /// When the first thing happened for which a ring is to be written.
+    pub(super) const fn trigger(&self) -> Option<Duration> {
+        self.trigger
     }
 
     /// Each record with its bytes and comments.
@@ -100,7 +105,6 @@ impl Record {
             lost: 0,
             original_len: 0,
             offload: Offload { checksum: netstack::packet::Checksum::Complete, gso: None },
-            trigger: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use netstack::wire::text::filter::Filter;
 use serde::{Deserialize, Serialize};
 
 use super::transaction::{self, Recorder, RequestPattern, StatusPattern, TransactionOptions};
-use super::{Comments, MAX_SNAPLEN, Options, Origin, Side, Tap, Target};
+use super::{Comments, MAX_SNAPLEN, Options, Origin, Side, Tap, Tapped as _, Target};
 use crate::config;
 use crate::control::Answer;
 use crate::exit::ExitCode;

@@ -29,6 +29,7 @@ mod output;
 mod queue;
 mod ring;
 mod tap;
+mod tapped;
 mod taps;
 pub mod transaction;
 mod worker;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use l7::transaction::Transaction;
 use nat::DropReason;
 use netstack::dev::pcapng::Run;
 use netstack::wire::text::filter::Filter;
@@ -46,7 +48,10 @@ use serde::{Deserialize, Serialize};
 pub use live::{Requests, Wanted, begin};
 pub use output::Target;
 pub use tap::Tap;
+pub use tapped::Tapped;
 pub use taps::{MAX_TAPS, Taps, TooManyTaps};
+
+use transaction::StatusPattern;
 
 /// Bytes of each packet that are kept if nobody says otherwise: every header that balun looks at, and
 /// the beginning of the payload. Whole super-packets are 64 KiB and fill a disk at the speed of the
@@ -153,6 +158,31 @@ pub enum Trigger {
     Drop(Option<DropReason>),
     /// A TCP segment with RST came.
     Reset,
+    /// A request was answered so.
+    Status(StatusPattern),
+    /// A request took so long, or longer, from its head to the end of the answer.
+    Slow(Duration),
+}
+
+impl Trigger {
+    /// True if a packet sets it off that was dropped or refused for this reason, or carried a RST.
+    fn is_packet(self, reason: Option<DropReason>, is_reset: bool) -> bool {
+        match self {
+            Self::Drop(None) => reason.is_some(),
+            Self::Drop(wanted) => reason.is_some() && reason == wanted,
+            Self::Reset => is_reset,
+            Self::Status(_) | Self::Slow(_) => false,
+        }
+    }
+
+    /// True if that request sets it off.
+    fn is_request(self, transaction: &Transaction) -> bool {
+        match self {
+            Self::Drop(_) | Self::Reset => false,
+            Self::Status(wanted) => wanted.matches(transaction.status),
+            Self::Slow(limit) => transaction.duration >= limit,
+        }
+    }
 }
 
 /// Where a capture comes from.

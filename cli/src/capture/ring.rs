@@ -28,10 +28,10 @@ impl Kept {
 
     /// Adds a batch; gives those that give way.
     pub(super) fn push(&mut self, mut batch: Batch) -> Vec<Batch> {
-        let Some(now) = batch.last_time() else { return vec![batch] };
-        if self.triggered.is_none() && self.files < self.ring.files {
+        if self.triggered.is_none() && self.files < self.ring.files && !self.is_empty_with(&batch) {
             self.triggered = batch.trigger();
         }
+        let Some(now) = batch.last_time() else { return vec![batch] };
         // A batch has room for the busiest moment, and many are small.
         batch.shrink();
         self.bytes += batch.size();
@@ -48,6 +48,11 @@ impl Kept {
             given.extend(self.batches.pop_front());
         }
         given
+    }
+
+    /// True if there would be no packet to write.
+    fn is_empty_with(&self, batch: &Batch) -> bool {
+        self.batches.is_empty() && batch.last_time().is_none()
     }
 
     /// The number of the file and what belongs in it, once a trigger has come up and enough came after

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use l7::transaction::Transaction;
 use nat::account::{Account, View};
 use nat::flow::Direction as Way;
 use nat::{Engine, Verdict};
@@ -142,10 +143,12 @@ impl Tap {
                 packet_id: arrived.id,
                 original_len: arrived.len,
                 offload: arrived.offload,
-                trigger: self.triggers(reason, arrived.is_reset),
                 ..Record::new(self.time(now), arrived.leg.0.into(), Direction::Inbound)
             };
             self.push(record, &arrived.data);
+            if self.triggers().any(|trigger| trigger.is_packet(reason, arrived.is_reset)) {
+                self.batch.mark(record.time);
+            }
             // The details need not be said twice.
             self.comments.truncate(brief);
         }
@@ -172,6 +175,18 @@ impl Tap {
             self.comment(account, engine);
         }
         self.push_outbound(now, packet);
+    }
+
+    /// True if what requests come to matters to it.
+    pub(super) fn wants_requests(&self) -> bool {
+        self.triggers().any(|trigger| matches!(trigger, Trigger::Status(_) | Trigger::Slow(_)))
+    }
+
+    /// A request is over.
+    pub(super) fn finished(&mut self, now: Instant, transaction: &Transaction) {
+        if self.triggers().any(|trigger| trigger.is_request(transaction)) {
+            self.batch.mark(self.time(now));
+        }
     }
 
     /// The loop is about to wait: what was captured goes on its way. False if the capture has all that
@@ -218,13 +233,8 @@ impl Tap {
         wanted == Side::Both || side == Side::Both || side == wanted
     }
 
-    fn triggers(&self, reason: Option<nat::DropReason>, is_reset: bool) -> bool {
-        let Some(ring) = &self.options.ring else { return false };
-        ring.triggers.iter().any(|trigger| match trigger {
-            Trigger::Drop(None) => reason.is_some(),
-            Trigger::Drop(wanted) => reason.is_some() && reason == *wanted,
-            Trigger::Reset => is_reset,
-        })
+    fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        self.options.ring.iter().flat_map(|ring| &ring.triggers)
     }
 
     /// Takes down what is to be said of a packet; gives the length of what is said at level `brief`.

@@ -46,7 +46,7 @@ pub(super) struct Ending {
 pub struct Taps {
     open: Vec<Tap>,
     recorders: Vec<Recorder>,
-    /// What tells of requests, once there was a recorder.
+    /// What tells of requests, once anybody wanted to know.
     watch: Option<Rc<Watch>>,
     /// Packets named so far.
     named: u64,
@@ -72,6 +72,12 @@ impl Taps {
         Ok(())
     }
 
+    /// Has `watch` tell of requests, if they matter to a capture.
+    pub fn watch(&mut self, watch: &Rc<Watch>) {
+        self.watch.get_or_insert_with(|| Rc::clone(watch));
+        self.settle_watch();
+    }
+
     /// Adds a capture of requests, of which `watch` tells.
     ///
     /// # Errors
@@ -85,9 +91,8 @@ impl Taps {
         if recorder.wants_keys() {
             watch.keys().keep();
         }
-        watch.set(true);
-        self.watch = Some(Rc::clone(watch));
         self.recorders.push(recorder);
+        self.watch(watch);
         Ok(())
     }
 
@@ -133,10 +138,11 @@ impl Taps {
     /// The applications have run: requests that are over are taken down, and written when their last
     /// packets have come.
     pub fn attend(&mut self, now: Instant) {
-        let Some(watch) = self.watch.as_ref().filter(|_| !self.recorders.is_empty()) else {
-            return;
-        };
+        let Some(watch) = &self.watch else { return };
         while let Some(transaction) = watch.take() {
+            for tap in &mut self.open {
+                tap.finished(now, &transaction);
+            }
             for recorder in &mut self.recorders {
                 recorder.finished(now, &transaction);
             }
@@ -154,6 +160,7 @@ impl Taps {
     /// The loop is about to wait: what was captured goes on its way. Captures that have ended by
     /// themselves are forgotten.
     pub fn idle(&mut self) {
+        let captures = self.open.len() + self.recorders.len();
         for mut tap in std::mem::take(&mut self.open) {
             if tap.idle() {
                 self.open.push(tap);
@@ -163,6 +170,9 @@ impl Taps {
             }
         }
         self.end_recorders(|recorder| !recorder.idle());
+        if self.open.len() + self.recorders.len() < captures {
+            self.settle_watch();
+        }
         for ending in std::mem::take(&mut self.ending) {
             if !ending.thread.is_finished() {
                 self.ending.push(ending);
@@ -177,6 +187,7 @@ impl Taps {
     pub fn end(&mut self) -> Vec<Report> {
         self.ending.extend(self.open.drain(..).filter_map(Tap::end));
         self.end_recorders(|_| true);
+        self.settle_watch();
         let until = Clock::now() + PATIENCE;
         let mut reports = std::mem::take(&mut self.reports);
         for Ending { thread, is_file } in self.ending.drain(..) {
@@ -192,14 +203,15 @@ impl Taps {
     }
 
     fn end_recorders(&mut self, is_over: impl Fn(&Recorder) -> bool) {
-        let Some(watch) = self.watch.as_ref().filter(|_| !self.recorders.is_empty()) else {
-            return;
-        };
+        let Some(watch) = &self.watch else { return };
         let over = self.recorders.extract_if(.., |recorder| is_over(recorder));
         self.ending.extend(over.filter_map(|recorder| recorder.end(watch.keys())));
-        if self.recorders.is_empty() {
-            watch.set(false);
-        }
+    }
+
+    /// Has the watch tell of what somebody wants to know, and of nothing else.
+    fn settle_watch(&self) {
+        let Some(watch) = &self.watch else { return };
+        watch.set(!self.recorders.is_empty() || self.open.iter().any(Tap::wants_requests));
         if !self.recorders.iter().any(Recorder::wants_keys) {
             watch.keys().forget();
         }

@@ -17,6 +17,7 @@ use super::report::{Outcome, Report, SharedTally};
 use super::simulated::clients;
 use super::topology::{self, BACKEND_PORT, VIP_L4, VIP_L7, backend_address, backend_name};
 use super::{DemoError, record};
+use crate::capture::Tapped as _;
 use crate::lab::client::{Kernel, run as run_client};
 use crate::lab::farm::{Farm, Site};
 use crate::plan::Plan;

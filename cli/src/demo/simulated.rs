@@ -11,6 +11,7 @@ use super::options::Options;
 use super::report::{Outcome, Report};
 use super::topology::{self, CLIENT, VIP_L4, VIP_L7, backend_address, backend_name};
 use super::{DemoError, real, record};
+use crate::capture::Tapped as _;
 use crate::lab::client::{Plan, Reuse, run as run_client};
 use crate::sim::{self, Host, Impairment, Link, Network};
 

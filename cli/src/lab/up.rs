@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::expect;
 use super::world::{World, failure};
+use crate::capture::Tapped as _;
 use crate::config::model::{self, Config};
 use crate::control::{Instance, Server};
 use crate::demo::climb;

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use netstack::{Instant, Packet};
 
+use super::arrival::Arrival;
 use super::{Link, Settings, Way};
 
 /// Packets on their way, each way.
@@ -24,38 +25,10 @@ pub struct Line {
 /// Packets on their way.
 #[derive(Debug, Default)]
 struct Flight {
-    arrivals: BinaryHeap<Reverse<Arrival>>,
+    arrivals: BinaryHeap<Reverse<Arrival<Packet>>>,
     bytes: usize,
     sequence: u64,
     overflow: u64,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    at: Instant,
-    /// Order of departure, among those that arrive together.
-    sequence: u64,
-    packet: Packet,
-}
-
-impl PartialEq for Arrival {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Arrival {}
-
-impl PartialOrd for Arrival {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Arrival {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
 }
 
 impl Line {
@@ -126,14 +99,14 @@ impl Flight {
         }
         self.bytes += packet.len();
         self.sequence += 1;
-        self.arrivals.push(Reverse(Arrival { at, sequence: self.sequence, packet }));
+        self.arrivals.push(Reverse(Arrival { at, sequence: self.sequence, what: packet }));
     }
 
     fn pop(&mut self, now: Instant) -> Option<Packet> {
         self.next().filter(|at| *at <= now)?;
-        let Reverse(arrival) = self.arrivals.pop()?;
-        self.bytes -= arrival.packet.len();
-        Some(arrival.packet)
+        let Reverse(Arrival { what: packet, .. }) = self.arrivals.pop()?;
+        self.bytes -= packet.len();
+        Some(packet)
     }
 
     fn next(&self) -> Option<Instant> {

@@ -11,9 +11,11 @@
 //! A packet meets, in this order, the queue of the sender (with a `rate`; full, it is dropped at the
 //! tail), its serialisation, loss, delay and jitter, reordering, duplication, corruption.
 
+mod arrival;
 mod line;
 mod one_way;
 
+pub(crate) use arrival::Arrival;
 pub use line::{Line, MAX_BYTES, MAX_PACKETS};
 pub use one_way::{Impairment, OneWay, Stats};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netstack::dev::pcapng::Run;
 
 use crate::capture::transaction::{Recorder, TransactionOptions, Wanted};
-use crate::capture::{Options, Origin, Ring, Tap, Target};
+use crate::capture::{Options, Origin, Ring, Tap, Tapped as _, Target};
 use crate::config::model;
 use crate::runtime::{Application, Runtime};
 
@@ -30,7 +30,7 @@ impl CapturePlan {
         let ring = config.ring.as_ref().map(|ring| Ring {
             length: ring.length,
             memory: usize::try_from(ring.memory).unwrap_or(usize::MAX),
-            triggers: ring.triggers.clone(),
+            triggers: ring.triggers.iter().map(|trigger| trigger.value).collect(),
             files: ring.files,
         });
         let options = Options {

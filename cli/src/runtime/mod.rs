@@ -41,8 +41,7 @@ use netstack::dev::Received;
 use netstack::{Instant, Packet};
 use tokio::time::Sleep;
 
-use crate::capture::transaction::Recorder;
-use crate::capture::{Report, Tap, Taps, TooManyTaps};
+use crate::capture::{Tapped, Taps};
 use crate::link::Way;
 
 /// Packets read from one leg before the others have their turn: large enough that the cost of a round
@@ -119,31 +118,6 @@ impl<A: Application> Runtime<A> {
     /// The time that the balancer is given now.
     pub fn now(&self) -> Instant {
         self.clock.now()
-    }
-
-    /// Captures packets from now on.
-    ///
-    /// # Errors
-    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) already.
-    pub fn add_tap(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
-        self.balancer.engine.set_accounting(true);
-        self.taps.add(tap)
-    }
-
-    /// Captures requests from now on. Where none are served, none are captured.
-    ///
-    /// # Errors
-    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) captures already.
-    pub fn add_recorder(&mut self, recorder: Recorder) -> Result<(), TooManyTaps> {
-        let Some(watch) = self.balancer.divert.watch() else { return Ok(()) };
-        self.balancer.engine.set_accounting(true);
-        self.taps.add_recorder(recorder, watch)
-    }
-
-    /// Ends all captures, waits until they are written, and says what they came to.
-    pub fn end_taps(&mut self) -> Vec<Report> {
-        self.balancer.engine.set_accounting(false);
-        self.taps.end()
     }
 
     /// Counters of each leg.
@@ -358,6 +332,14 @@ impl<A: Application> Runtime<A> {
             if ready { Poll::Ready(false) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+impl<A: Application> Tapped for Runtime<A> {
+    type Application = A;
+
+    fn balancer_and_taps(&mut self) -> (&mut Balancer<A>, &mut Taps) {
+        (&mut self.balancer, &mut self.taps)
     }
 }
 

@@ -32,9 +32,8 @@ use std::time::Duration;
 use nat::{Balancer, Engine, Verdict};
 use netstack::{Instant, LegId, Packet};
 
-use crate::capture::transaction::Recorder;
-use crate::capture::{Report, Tap, Taps, TooManyTaps};
-use crate::link::Way;
+use crate::capture::{Tapped, Taps};
+use crate::link::{Arrival, Way};
 use crate::runtime::{Application, Clock};
 
 use fault::Faults;
@@ -78,7 +77,7 @@ pub struct Network<A> {
     hosts: Vec<Host>,
     links: Vec<Link>,
     clock: Clock,
-    in_flight: BinaryHeap<Reverse<Arrival>>,
+    in_flight: BinaryHeap<Reverse<Arrival<(Place, Packet)>>>,
     sequence: u64,
     scratch: Packet,
     faults: Faults,
@@ -97,16 +96,6 @@ impl<A> fmt::Debug for Network<A> {
     }
 }
 
-/// A packet on its way.
-#[derive(Debug)]
-struct Arrival {
-    at: Instant,
-    /// Order of departure, among those that arrive together.
-    sequence: u64,
-    to: Place,
-    packet: Packet,
-}
-
 /// Where a packet arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -114,26 +103,6 @@ pub enum Place {
     Balancer,
     /// At the host of the packet's leg.
     Host,
-}
-
-impl PartialEq for Arrival {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Arrival {}
-
-impl PartialOrd for Arrival {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Arrival {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
 }
 
 impl<A: Application> Network<A> {
@@ -193,31 +162,6 @@ impl<A: Application> Network<A> {
         tokio::time::advance(time).await;
     }
 
-    /// Captures what the balancer gets and sends, from now on.
-    ///
-    /// # Errors
-    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) already.
-    pub fn add_tap(&mut self, tap: Tap) -> Result<(), TooManyTaps> {
-        self.balancer.engine.set_accounting(true);
-        self.taps.add(tap)
-    }
-
-    /// Captures requests from now on. Where none are served, none are captured.
-    ///
-    /// # Errors
-    /// There are [`MAX_TAPS`](crate::capture::MAX_TAPS) captures already.
-    pub fn add_recorder(&mut self, recorder: Recorder) -> Result<(), TooManyTaps> {
-        let Some(watch) = self.balancer.divert.watch() else { return Ok(()) };
-        self.balancer.engine.set_accounting(true);
-        self.taps.add_recorder(recorder, watch)
-    }
-
-    /// Ends all captures, waits until they are written, and says what they came to.
-    pub fn end_taps(&mut self) -> Vec<Report> {
-        self.balancer.engine.set_accounting(false);
-        self.taps.end()
-    }
-
     /// The time now.
     pub fn now(&self) -> Instant {
         self.clock.now()
@@ -261,8 +205,10 @@ impl<A: Application> Network<A> {
     fn step(&mut self) {
         let now = self.now();
         while self.in_flight.peek().is_some_and(|Reverse(arrival)| arrival.at <= now) {
-            let Some(Reverse(arrival)) = self.in_flight.pop() else { break };
-            self.deliver(now, arrival);
+            let Some(Reverse(Arrival { what: (to, packet), .. })) = self.in_flight.pop() else {
+                break;
+            };
+            self.deliver(now, to, packet);
         }
         let mut packet = std::mem::replace(&mut self.scratch, Packet::with_capacity(0));
         if self.faults.stalled(now).is_none() {
@@ -307,8 +253,7 @@ impl<A: Application> Network<A> {
         }
     }
 
-    fn deliver(&mut self, now: Instant, arrival: Arrival) {
-        let Arrival { to, mut packet, .. } = arrival;
+    fn deliver(&mut self, now: Instant, to: Place, mut packet: Packet) {
         if self.faults.loses_arriving(packet.leg.0.into()) {
             return;
         }
@@ -361,7 +306,7 @@ impl<A: Application> Network<A> {
         };
         link.carry(way, now, packet, |at, packet| {
             *sequence += 1;
-            in_flight.push(Reverse(Arrival { at, sequence: *sequence, to, packet }));
+            in_flight.push(Reverse(Arrival { at, sequence: *sequence, what: (to, packet) }));
         });
     }
 
@@ -382,6 +327,14 @@ impl<A: Application> Network<A> {
             woken |= host.poll_wake(cx);
         }
         woken
+    }
+}
+
+impl<A: Application> Tapped for Network<A> {
+    type Application = A;
+
+    fn balancer_and_taps(&mut self) -> (&mut Balancer<A>, &mut Taps) {
+        (&mut self.balancer, &mut self.taps)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{Config, Mode, Transactions};
-use crate::capture::MAX_SNAPLEN;
+use super::super::model::{Config, Mode, Service, Spanned, Transactions};
+use crate::capture::{MAX_SNAPLEN, Trigger};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let Some(capture) = &config.capture else { return };
     if let Some(transaction) = &capture.transaction {
         requests(config, transaction, found);
+    }
+    if let Some(ring) = &capture.ring {
+        request_triggers(config, &ring.triggers, found);
     }
     let Some(segment) = capture.segment.as_ref().filter(|segment| segment.value) else { return };
     if capture.snaplen.value < MAX_SNAPLEN {
@@ -26,6 +29,25 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
             diagnostic = diagnostic.with(capture.snaplen.span.clone(), "this cuts packets");
         }
         found.push(diagnostic);
+    }
+}
+
+/// What requests come to sets something off only if there are any.
+fn request_triggers(config: &Config, triggers: &[Spanned<Trigger>], found: &mut Vec<Diagnostic>) {
+    let speaks_http = |service: &Service| service.mode.value == Mode::Http;
+    if !config.complete || config.services.iter().any(speaks_http) {
+        return;
+    }
+    for trigger in triggers {
+        if let Trigger::Status(_) | Trigger::Slow(_) = trigger.value {
+            found.push(Diagnostic::new(
+                Code::NoRequests,
+                "no service has requests",
+                trigger.span.clone(),
+                "this trigger is what a request came to",
+                "remove it, or set a service's `mode = \"http\"`",
+            ));
+        }
     }
 }
 

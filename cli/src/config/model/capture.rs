@@ -64,7 +64,7 @@ pub struct Ring {
     /// Bytes that it may hold.
     pub memory: u64,
     /// What writes it to a file.
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<Spanned<Trigger>>,
     /// How many files.
     pub files: u32,
 }

@@ -74,7 +74,7 @@ fn ring(r: &mut Reader, table: &mut Table<'_>) -> Option<Ring> {
     Some(Ring {
         length: length?.value,
         memory: memory.unwrap_or(RING_MEMORY),
-        triggers: triggers.unwrap_or_default().into_iter().map(|trigger| trigger.value).collect(),
+        triggers: triggers.unwrap_or_default(),
         files: files.map_or(DEFAULT_FILES, |files| files.value),
     })
 }

@@ -5,7 +5,7 @@ use netstack::wire::text::filter::Filter;
 
 use super::super::codes::Code;
 use super::super::suggest::nearest;
-use super::{Parsed, complain};
+use super::{Parsed, complain, some_duration};
 use crate::capture::Trigger;
 use crate::capture::transaction::{RequestPattern, StatusPattern};
 
@@ -38,9 +38,10 @@ pub(in super::super) fn status(text: &str) -> Parsed<StatusPattern> {
     )
 }
 
-/// `drop`, `drop:REASON` or `reset`.
+/// `drop`, `drop:REASON`, `reset`, `5xx`, `503` or `slow:500ms`.
 pub(in super::super) fn trigger(text: &str) -> Parsed<Trigger> {
-    const HELP: &str = "write `drop`, `drop:no-backend` (any reason of `balun explain`) or `reset`";
+    const HELP: &str = "write `drop`, `drop:no-backend` (any reason of `balun explain`), `reset`, \
+                        `5xx` or `slow:500ms`";
     let what = "is not a trigger";
     match text.split_once(':') {
         None if text == "drop" => Ok(Trigger::Drop(None)),
@@ -55,11 +56,16 @@ pub(in super::super) fn trigger(text: &str) -> Parsed<Trigger> {
             };
             complain(Code::BadTrigger, what, "no packet is dropped for this reason", help)
         }
-        // What a request came to is known to the proxy, and not to the loop that captures.
-        None | Some((_, _)) if text == "5xx" || text.starts_with("slow") => {
-            let label = "a later version brings this";
-            complain(Code::NotYet, "as a trigger is not supported yet", label, HELP)
+        Some(("slow", limit)) => match some_duration(limit) {
+            Ok(limit) => Ok(Trigger::Slow(limit)),
+            Err(error) => complain(Code::BadTrigger, what, error.label, "write it as `slow:500ms`"),
+        },
+        None if text == "slow" => {
+            complain(Code::BadTrigger, what, "how slow is not said", "write it as `slow:500ms`")
         }
-        _ => complain(Code::BadTrigger, what, "nothing of this name happens", HELP),
+        _ => StatusPattern::parse(text).map_or_else(
+            || complain(Code::BadTrigger, what, "nothing of this name happens", HELP),
+            |status| Ok(Trigger::Status(status)),
+        ),
     }
 }
