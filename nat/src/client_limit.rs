@@ -84,7 +84,7 @@ impl ClientLimits {
 }
 
 /// The state of all services' limits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limiter {
     /// By service; nothing for one without limits.
     services: Vec<Option<ServiceState>>,
@@ -93,7 +93,7 @@ pub(crate) struct Limiter {
 }
 
 /// The state of one service's limits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ServiceState {
     limits: ClientLimits,
     sketch: Option<Sketch>,
@@ -227,7 +227,7 @@ impl Bucket {
 }
 
 /// Buckets that clients share (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sketch {
     bucket: Bucket,
     seed: u64,

@@ -29,7 +29,7 @@ pub struct Account {
 }
 
 /// The accounts of all clients that have something.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clients(HashMap<[u8; 16], Account, FixedState>);
 
 impl Clients {

@@ -66,7 +66,7 @@ pub use balancer::Balancer;
 pub use client_limit::{ClientLimits, Rate};
 pub use config::{Config, ConfigError, LegConfig, Mapping, Refusal, SnatConfig, Timeouts};
 pub use divert::Divert;
-pub use engine::{BATCH, Engine};
+pub use engine::{BATCH, Engine, MAX_COPIED_FLOWS, TooManyFlows};
 pub use health::{HealthConfig, Probe};
 pub use limits::Limits;
 pub use listen::{Listen, Ports};

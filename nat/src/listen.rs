@@ -146,7 +146,7 @@ pub fn conflicts<T: PartialEq>(listens: &[(T, Listen)]) -> Vec<(usize, usize)> {
 }
 
 /// Services by what they listen on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ListenIndex {
     /// Single addresses and ports.
     exact: HashMap<(Protocol, Address, u16), ServiceId, FixedState>,
@@ -155,7 +155,7 @@ pub(crate) struct ListenIndex {
 }
 
 /// What is listened on at one prefix, single ports of single addresses left out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     tcp: PortMap,
     udp: PortMap,
@@ -241,7 +241,7 @@ impl Node {
 }
 
 /// Services by port: the smallest range around a port has it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct PortMap {
     /// First ports of the pieces between which the service changes, in order.
     starts: Vec<u16>,

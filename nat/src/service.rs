@@ -103,7 +103,7 @@ impl ServiceConfig {
 }
 
 /// The services, found by their numbers or by what they listen on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Services {
     all: Vec<ServiceConfig>,
     listens: ListenIndex,

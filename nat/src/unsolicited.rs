@@ -27,7 +27,7 @@ use crate::limits::{PENDING_SYN_LEN, UNSOLICITED_SYNS};
 pub const WAIT: Duration = Duration::from_secs(6);
 
 /// The SYNs that wait.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unsolicited {
     /// Addresses of the pool that no service listens on.
     addresses: HashSet<Address, FixedState>,

@@ -50,7 +50,7 @@ const LAST_TICK: u64 = u64::MAX >> TICK_BITS;
 const _: () = assert!(TICK_BITS + DIGIT_BITS * LEVELS as u32 == u64::BITS);
 
 /// A timer wheel for keys of type `K` (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Wheel<K> {
     /// The tick that the wheel has reached. Slots hold later ticks only, but for one being emptied.
     position: u64,
@@ -62,13 +62,13 @@ pub struct Wheel<K> {
     len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Level<K> {
     occupied: u64,
     slots: [Slot<K>; SLOTS],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot<K> {
     /// The earliest tick in `entries`.
     earliest: u64,
@@ -77,7 +77,7 @@ struct Slot<K> {
 
 /// A stack that never moves more than a chunk's entries to grow: a [`Vec`] of a million would stand
 /// still for milliseconds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stack<T> {
     /// All of them full.
     below: Vec<Vec<T>>,

@@ -17,6 +17,7 @@ pub mod http;
 pub mod kernel_nat;
 #[cfg(feature = "system")]
 pub mod ledger;
+pub mod medley;
 pub mod mutate;
 #[cfg(feature = "system")]
 pub mod netns;

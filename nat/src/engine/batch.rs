@@ -25,7 +25,7 @@ use crate::flow::{Direction, FlowId};
 pub const BATCH: usize = 32;
 
 /// What is known of a packet before its turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look {
     headers: Result<Headers, Malformed>,
     hash: u64,

@@ -32,7 +32,7 @@ use crate::{BackendId, DropReason, Nat, PoolId, Verdict};
 pub(super) type PendingSyns = HashMap<FlowId, PendingSyn, FixedState>;
 
 /// A client's SYN as it came, and who did not take it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PendingSyn {
     packet: Packet,
     seq: u32,

@@ -33,7 +33,7 @@ use crate::snat::Left;
 use crate::{BackendId, DropReason, PoolId, Verdict, icmp};
 
 /// Probes whose answer may still come: at most one for each checked backend.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Probes {
     /// By the tuple of the answer.
     open: HashMap<Tuple, Question, FixedState>,

@@ -26,6 +26,7 @@ mod accounted;
 mod admit;
 mod backends;
 mod batch;
+mod copy;
 mod errors;
 mod fragments;
 mod handshake;
@@ -70,6 +71,7 @@ use crate::{
 };
 
 pub use batch::BATCH;
+pub use copy::{MAX_COPIED_FLOWS, TooManyFlows};
 
 use batch::Look;
 use handshake::PendingSyns;
@@ -83,7 +85,7 @@ use source::Inside;
 use tunnel::Tunnels;
 
 /// The packet path (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     flows: FlowTable,
     services: Services,

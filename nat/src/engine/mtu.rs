@@ -39,7 +39,7 @@ use crate::limits::MAX_PIECES;
 use crate::{DropReason, LegConfig, Verdict, mss};
 
 /// The MTUs of the legs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mtus {
     by_leg: Vec<Mtu>,
 }

@@ -14,7 +14,7 @@ use crate::{Config, DropReason, ServiceConfig, Verdict};
 /// The addresses that balun answers for: VIPs, the SNAT pool, those of legs that no kernel answers for, and
 /// its own connections' stand-ins. What
 /// services listen on by prefix is not among them: see [`listen`](crate::listen).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OwnAddresses {
     set: HashSet<Address, FixedState>,
     legs: Vec<Address>,

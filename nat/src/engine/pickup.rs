@@ -32,7 +32,7 @@ enum Owner {
 }
 
 /// The backends of services that pick connections up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pickups {
     owners: HashMap<(Address, u16), Owner, FixedState>,
 }

@@ -12,7 +12,7 @@ use crate::service::Refuse;
 use crate::{Config, DropReason, ServiceId, Verdict};
 
 /// What the configuration says of who may have a flow, and the limits' state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Policy {
     bypass: PrefixMap<()>,
     /// By service; nothing for one that is open to everyone.

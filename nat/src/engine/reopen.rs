@@ -18,7 +18,7 @@ use crate::flow::{Direction, Flow, FlowId};
 use crate::limits::REOPENINGS;
 
 /// The newest SYN of each flow that had one out of turn, [`REOPENINGS`] of them at most.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reopenings {
     /// Each with its place in `ages`.
     syns: HashMap<FlowId, (u64, Segment), FixedState>,

@@ -16,7 +16,7 @@ use crate::snat::{Left, Request, Shortage};
 use crate::{Config, ConfigError, DropReason, ServiceConfig, Verdict};
 
 /// The addresses of backends: hosts that answer each other without passing through here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inside(HashSet<Address, FixedState>);
 
 impl Inside {

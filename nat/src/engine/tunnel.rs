@@ -39,7 +39,7 @@ use crate::tunnel::{Encapsulation, Outer, Paths, fragment_v6};
 use crate::{Config, DropReason, Mode, Nat, ServiceId, Verdict};
 
 /// What wrapping needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tunnels {
     /// The source of outer packets, of each family: the first of the SNAT pool.
     v4: Option<Address>,

@@ -23,7 +23,7 @@ const FIRST: usize = 14;
 const SHARDS: usize = 16;
 
 /// An index of numbers (see the module's theory of operation). Hashes are the caller's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     shards: [Shard; SHARDS],
 }
@@ -55,7 +55,7 @@ const fn shard_of(hash: u64) -> usize {
     (hash >> 48) as usize % SHARDS
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shard {
     table: HashTable<u32>,
     /// What is still to be moved.

@@ -39,7 +39,7 @@ impl Links for Slab<Flow> {
 }
 
 /// The table (see [`flow`](super) for its theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FlowTable {
     entries: Slab<Flow>,
     /// Index and direction of each key, packed in 32 bits.

@@ -21,7 +21,7 @@ pub(super) enum Fate {
 }
 
 /// A datagram: what of it was seen, and what of that is held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Datagram {
     /// What becomes of it.
     pub(super) fate: Fate,

@@ -32,7 +32,7 @@ use crate::limits::IDENTIFICATION_COUNTERS;
 use crate::rng::{Rng, derive};
 
 /// The counters (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identifications {
     counters: Box<[u32]>,
     hasher: FixedState,

@@ -127,7 +127,7 @@ pub enum Step {
 }
 
 /// The datagrams that are on their way (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fragments {
     datagrams: HashMap<Key, Datagram, FixedState>,
     /// By when they began, which is also the order of their deadlines: the families apart.

@@ -171,7 +171,7 @@ pub enum Due {
 }
 
 /// Every backend's health (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Health {
     pools: Vec<Vec<Target>>,
     configs: Vec<Option<HealthConfig>>,
@@ -183,7 +183,7 @@ pub struct Health {
     started: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Target {
     address: SocketAddr,
     admin: Admin,
@@ -220,6 +220,15 @@ impl Health {
             rng: Rng::new(seed),
             // Without checks there is nothing to start.
             started: pools.iter().all(|pool| pool.health.is_none()),
+        }
+    }
+
+    /// Asks nobody any more.
+    pub(crate) fn rest(&mut self) {
+        self.started = true;
+        self.due.clear();
+        for target in self.pools.iter_mut().flatten() {
+            target.turn = Turn::Off;
         }
     }
 

@@ -30,7 +30,7 @@ impl Mapping {
 }
 
 /// All mappings of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mappings {
     all: HashMap<Endpoint, Mapping, FixedState>,
     /// Whose a pool address and port is.

@@ -130,7 +130,7 @@ pub enum Left {
 }
 
 /// The pool (see the module's theory of operation).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SnatPool {
     mapping: Mapping,
     v4: Vec<Source>,

@@ -70,7 +70,7 @@ pub(super) struct Oldest {
 }
 
 /// The ports of one scope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ports {
     /// A flow or mapping has the port.
     used: Bits,
@@ -202,7 +202,7 @@ impl Ports {
 }
 
 /// One bit a port.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bits(Box<[u64]>);
 
 impl Bits {

@@ -7,7 +7,7 @@ const CHUNK: usize = 256;
 
 /// First in, first out, in chunks: a queue of 64 k entries that doubled by moving them would stop
 /// everything for that long, and the scopes of a busy pool all double at the same time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Queue<T> {
     /// All but the last are or were full.
     chunks: VecDeque<VecDeque<T>>,

@@ -22,7 +22,7 @@ struct Path {
 }
 
 /// Backends whose path is narrower than their leg.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Paths {
     by_backend: HashMap<Address, Path, FixedState>,
 }
