@@ -12,6 +12,8 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use serde::{Deserialize, Serialize};
+
 use crate::capture::{Comments, DEFAULT_SNAPLEN, MAX_SNAPLEN, Side};
 use crate::demo::MAX_BACKENDS;
 use crate::testing::report::Format;
@@ -330,10 +332,13 @@ pub struct TraceArgs {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, env = "BALUN_CONFIG")]
     pub config: PathBuf,
-    /// Ask the running instance instead; not supported yet
+    /// Ask a running instance, as it is now, with the configuration that it was started with
     #[arg(long, env = "BALUN_LIVE", value_parser = FalseyValueParser::new())]
-    #[arg(action = ArgAction::SetTrue)]
+    #[arg(action = ArgAction::SetTrue, conflicts_with_all = ["at", "seed", "pcap"])]
     pub live: bool,
+    /// Control socket of the instance; without it the only one that runs
+    #[arg(long, value_name = "PATH", requires = "live", env = "BALUN_CONTROL")]
+    pub control: Option<PathBuf>,
     /// The leg that packets come by; without it, the one that leads to their source
     #[arg(long, value_name = "NAME", env = "BALUN_LEG")]
     pub leg: Option<String>,
@@ -341,7 +346,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "TIME", default_value = "0s", env = "BALUN_AT")]
     #[arg(value_parser = crate::config::duration)]
     pub at: Duration,
-    /// The state of a backend: ready, drain, maint or down; all are ready unless this says otherwise
+    /// The state of a backend: ready, drain, maint or down; unless this says otherwise all are ready, or with --live as they are
     #[arg(long, value_name = "POOL/NAME=STATE", env = "BALUN_BACKEND")]
     pub backend: Vec<String>,
     /// Fix every random choice, if the configuration does not
@@ -378,7 +383,8 @@ Exit codes:
   2    a packet line cannot be read";
 
 /// Forms of the answer of `balun trace`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TraceFormat {
     /// For people
     #[default]

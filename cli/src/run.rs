@@ -106,6 +106,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let services = plan.engine.services.clone();
         let legs = plan.open_legs(tuns).map_err(RunError::Io)?;
         let (capture, seed) = (plan.capture.take(), plan.engine.seed);
+        let written = plan.written.take();
         let config = capture.as_ref().map(|capture| capture.config.clone()).unwrap_or_default();
         let origin = Run { seed, config };
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
@@ -114,7 +115,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
             let begun = capture.begin(names.clone(), seed, wall_clock(), &mut runtime);
             begun.map_err(|(path, source)| RunError::Capture { path, source })?;
         }
-        let mut instance = Instance::new(server, names).with_run(origin);
+        let mut instance = Instance::new(server, names).with_run(origin).with_written(written);
         let result = runtime.run_attended(stop, &mut instance).await;
         let captured = runtime.end_taps();
         let legs: Vec<_> = instance.legs().iter().zip(runtime.leg_stats().copied()).collect();

@@ -1,4 +1,4 @@
-//! `balun capture` and `balun extcap` on a lab that runs.
+//! `balun capture`, `balun extcap` and `balun trace --live` on a lab that runs.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use netstack::Packet;
 use netstack::dev::CaptureReader;
+use netstack::wire::Headers;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -190,6 +191,77 @@ fn wireshark_finds_an_instance_and_captures_it_into_a_fifo() {
     wait_until("a SYN is written", || !comments(&path).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+const LIVE: [&str; 2] = ["trace", "--live"];
+
+/// What `balun trace --live` says of packets, and its exit code.
+fn ask(bench: &Bench, words: &[&str]) -> (String, Option<i32>) {
+    let output = bench.balun(&[&LIVE, words].concat());
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    (said + &stderr(&output), output.status.code())
+}
+
+#[test]
+fn a_running_instance_says_what_it_would_do_and_does_not_do_it() {
+    let Some(bench) = Bench::up() else { return };
+    let syn = "tcp 10.1.0.5:40000 > 10.99.0.1:80 S";
+    for _ in 0..2 {
+        let (said, code) = ask(&bench, &[syn, "reply S."]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("flow     new") && said.contains("1 of 1048576"), "{said}");
+        assert!(said.contains("→ web/web (ready, weight 1)"), "{said}");
+        assert!(said.contains("lab.toml:") && said.contains("nothing was sent"), "{said}");
+        assert!(said.contains("forward to the client 10.1.0.5"), "{said}");
+    }
+    // What if a backend were down?
+    let (said, code) = ask(&bench, &["--backend", "web/web=down", syn]);
+    assert!(code == Some(1) && said.contains("refused, no-backend"), "{code:?} {said}");
+    let (said, _) = ask(&bench, &["--format", "json", syn]);
+    assert!(said.contains(r#""verdict":"forward""#), "{said}");
+    let (said, code) = ask(&bench, &["--svg", "x.svg", syn]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(std::fs::read_to_string(bench.0.path().join("x.svg")).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn a_running_instance_knows_its_flows() {
+    let Some(bench) = Bench::up() else { return };
+    let mut child = bench.capture(
+        "x.pcapng",
+        &["capture", "tcp dst 10.99.0.1:80 S", "-w", "x.pcapng", "--count", "1"],
+    );
+    bench.get();
+    assert!(child.wait().unwrap().success());
+    let mut reader = CaptureReader::open(&bench.0.path().join("x.pcapng")).unwrap();
+    let mut packet = Packet::max_sized();
+    reader.read(&mut packet).unwrap().unwrap();
+    let client = Headers::parse(&packet).unwrap().tuple().unwrap().source();
+    let (said, code) = ask(&bench, &[&format!("tcp {client} > 10.99.0.1:80 . seq=1 ack=1")]);
+    assert!(said.contains("from the client, "), "{code:?} {said}");
+    assert!(!said.contains("choose"), "{said}");
+    // Of another connection it has heard nothing.
+    let (said, code) = ask(&bench, &["tcp 10.1.0.5:1 > 10.99.0.1:80 . seq=1 ack=1"]);
+    assert_eq!(code, Some(1), "{said}");
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_refused() {
+    let empty = Bench(tempfile::tempdir().unwrap());
+    let (said, code) = ask(&empty, &["tcp 10.1.0.5:1 > 10.99.0.1:80 S"]);
+    assert!(code == Some(3) && said.contains("no instance is known to run"), "{said}");
+    let (said, code) = ask(&empty, &["--at", "1s", "tcp 10.1.0.5:1 > 10.99.0.1:80 S"]);
+    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+    let Some(bench) = Bench::up() else { return };
+    for (words, reason) in [
+        (&["tcp 10.1.0.5:1 > 10.99.0.1:99999 S"][..], "99999"),
+        (&["reply S."], "nothing to answer"),
+        (&["--leg", "x", "udp 10.1.0.5:1 > 10.99.0.1:53"], "no leg is called `x`"),
+        (&["--backend", "web/x=down", "udp 10.1.0.5:1 > 10.99.0.1:53"], "no backend is called"),
+    ] {
+        let (said, code) = ask(&bench, words);
+        assert!(code == Some(2) && said.contains(reason), "{code:?} {said}");
+    }
 }
 
 #[test]

@@ -180,13 +180,6 @@ fn a_picture_is_drawn_beside_the_text() {
     assert!(code == 3 && talk.contains("cannot write"), "{talk}");
 }
 
-/// What is not done is refused, not ignored.
-#[test]
-fn a_running_instance_is_not_asked_yet() {
-    let (code, said, talk) = trace(&["--live", SYN]);
-    assert!(code == 3 && said.is_empty() && talk.contains("cannot be asked yet"), "{talk}");
-}
-
 /// Whatever a trace can end with has a page.
 #[test]
 fn every_reason_that_is_named_is_explained() {

@@ -188,7 +188,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     let mut engine = Config::new(seed, engine_legs, pools, services);
     engine.snat.addresses = FAMILIES.map(|family| snat(family).into()).to_vec();
     engine.snat.ports = SnatConfig::default().ports;
-    Plan { engine, legs, applications, probes: Vec::new(), capture: None }
+    Plan { engine, legs, applications, probes: Vec::new(), capture: None, written: None }
 }
 
 fn leg(number: u8, netns: Option<&String>) -> LegPlan {

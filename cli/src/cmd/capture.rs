@@ -75,7 +75,7 @@ fn could_not(error: &str, console: &Console) -> ExitCode {
 }
 
 /// The socket of the only instance of this user.
-fn only_instance(folder: &Path) -> Result<PathBuf, String> {
+pub(super) fn only_instance(folder: &Path) -> Result<PathBuf, String> {
     let mut sockets = instances(folder);
     match (sockets.pop(), sockets.len()) {
         (Some(socket), 0) => Ok(socket),

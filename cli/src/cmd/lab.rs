@@ -4,11 +4,12 @@ mod ask;
 mod up;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::check::unreadable;
 use crate::args::{LabArgs, LabCommand};
 use crate::config::render::{self, Source};
-use crate::config::{self, Config, Severity, model};
+use crate::config::{self, Severity, Written, model};
 use crate::console::Console;
 use crate::control::directory;
 use crate::exit::ExitCode;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &LabArgs, console: &Console) -> std::process::ExitCode {
 /// A file that describes a lab.
 struct LabFile {
     path: PathBuf,
-    config: Config,
+    written: Arc<Written>,
     lab: model::Lab,
 }
 
@@ -49,7 +50,7 @@ impl LabFile {
     }
 
     fn draw(&self, format: graph::Format) -> String {
-        graph::draw(&self.config, &self.lab, format)
+        graph::draw(&self.written.config, &self.lab, format)
     }
 }
 
@@ -60,13 +61,13 @@ fn load(path: &Path, console: &Console) -> Result<LabFile, ExitCode> {
     if !console.quiet() || loaded.count(Severity::Error) > 0 {
         console.say(&render::text(&source, &loaded.diagnostics, console.color()));
     }
-    let Some(config) = loaded.config else { return Err(ExitCode::Config) };
-    let Some(lab) = config.lab.clone().filter(|lab| !lab.nodes.is_empty()) else {
+    let Some(written) = loaded.written() else { return Err(ExitCode::Config) };
+    let Some(lab) = written.config.lab.clone().filter(|lab| !lab.nodes.is_empty()) else {
         console.error(&format!("`{}` describes no lab", path.display()));
         console.say("help: add `[lab]` with a `name`, and `[[lab.node]]`\n");
         return Err(ExitCode::Config);
     };
-    Ok(LabFile { path: path.to_owned(), config, lab })
+    Ok(LabFile { path: path.to_owned(), written: Arc::new(written), lab })
 }
 
 /// The control socket of the lab of that name.

@@ -1,6 +1,7 @@
 //! `balun run`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::check::{count, unreadable};
 use crate::args::RunArgs;
@@ -35,6 +36,7 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> ExitCode {
             if let Some(capture) = &mut plan.capture {
                 capture.config = config::digest(&loaded.text);
             }
+            plan.written = loaded.written().map(Arc::new);
             plan
         }
         Err(error) => {

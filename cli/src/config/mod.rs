@@ -56,7 +56,31 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// A configuration without errors, and what it was written as.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// What it means.
+    pub config: Config,
+}
+
+impl Written {
+    /// The text, to point into.
+    pub fn source(&self) -> render::Source<'_> {
+        render::Source { file: &self.file, text: &self.text }
+    }
+}
+
 impl Loaded {
+    /// The configuration with its text; nothing if any diagnostic is an error.
+    pub fn written(&self) -> Option<Written> {
+        let config = self.config.clone()?;
+        Some(Written { file: self.file.clone(), text: self.text.clone(), config })
+    }
+
     /// How many diagnostics are of that severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.diagnostics.iter().filter(|d| d.code.severity() == severity).count()

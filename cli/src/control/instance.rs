@@ -1,5 +1,6 @@
 //! A running instance, as its control socket sees it.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,11 @@ use serde_json::json;
 use super::request::{Answer, Request};
 use super::server::Server;
 use crate::capture::{self, Origin};
+use crate::config::Written;
 use crate::exit::ExitCode;
 use crate::lab::World;
 use crate::runtime::{Attendant, Next, Runtime};
+use crate::trace::live::Desk;
 
 /// What answers requests, beside the runtime itself.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub struct Instance {
     /// Names of the legs, in their order.
     legs: Vec<String>,
     run: Run,
+    desk: Desk,
     started: Instant,
     stopping: bool,
 }
@@ -32,7 +36,8 @@ impl Instance {
     /// An instance with legs of these names, reached by `server` if there is one.
     pub fn new(server: Option<Server>, legs: Vec<String>) -> Self {
         let run = Run { seed: 0, config: String::new() };
-        Self { server, legs, run, lab: None, started: Instant::now(), stopping: false }
+        let desk = Desk::default();
+        Self { server, legs, run, desk, lab: None, started: Instant::now(), stopping: false }
     }
 
     /// The same, with a lab around it.
@@ -45,6 +50,12 @@ impl Instance {
     #[must_use]
     pub fn with_run(self, run: Run) -> Self {
         Self { run, ..self }
+    }
+
+    /// The same, made from this configuration.
+    #[must_use]
+    pub fn with_written(self, written: Option<Arc<Written>>) -> Self {
+        Self { desk: Desk::new(written), ..self }
     }
 
     /// Names of the legs, in their order.
@@ -64,6 +75,7 @@ impl Instance {
                 let (run, legs) = (self.run.clone(), self.legs.clone());
                 capture::begin(&wanted, Origin { run, legs, epoch: Duration::ZERO }, runtime)
             }
+            Request::Trace(asked) => self.desk.ask(asked, runtime),
             Request::LabPs => self.lab(|lab| lab.ps(runtime)),
             Request::LabEnter { node } => self.lab(|lab| lab.enter(&node)),
             Request::LabLink { node, direction, set } => {

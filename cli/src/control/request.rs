@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::capture::Wanted;
 use crate::exit::ExitCode;
 use crate::lab::Direction;
+use crate::trace::live::Asked;
 
 /// What a client asks: on the wire `{"request": "status"}`, with the fields of the variant beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Request {
     Stop,
     /// Packets as they come and leave, by a pipe that comes with the answer.
     Capture(Wanted),
+    /// What would become of packets, by a pipe that comes with the answer.
+    Trace(Asked),
     /// The nodes of a lab.
     LabPs,
     /// The namespaces of a node, as descriptors, in the order in which they are to be entered.

@@ -72,5 +72,12 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
         protocol: Application::Http(Box::default(), None),
         upstream: Upstream::Userspace,
     };
-    Plan { engine, legs, applications: vec![None, Some(http)], probes: Vec::new(), capture: None }
+    Plan {
+        engine,
+        legs,
+        applications: vec![None, Some(http)],
+        probes: Vec::new(),
+        capture: None,
+        written: None,
+    }
 }

@@ -147,7 +147,7 @@ pub fn up(
         let nodes = world.nodes.clone();
         let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
         let run = Run { seed: plan.engine.seed, config: String::new() };
-        let capture = plan.capture.take();
+        let (capture, written) = (plan.capture.take(), plan.written.take());
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
@@ -155,6 +155,7 @@ pub fn up(
             begun.map_err(|(path, source)| LabError::Capture { path, source })?;
         }
         let mut instance = Instance::new(server, names).with_lab(world).with_run(run);
+        instance = instance.with_written(written);
         ready();
 
         let (checked, mut check) = oneshot::channel();

@@ -68,6 +68,7 @@ impl Plan {
                 .capture
                 .as_ref()
                 .map(|capture| CapturePlan::from_config(capture, config, folder)),
+            written: None,
         })
     }
 }

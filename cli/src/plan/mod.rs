@@ -27,6 +27,7 @@ use netstack::dev::{Interface, Namespace, Tun, TunConfig, TunError, Veth, VethCo
 use netstack::tcp::{Endpoint, EndpointConfig, Stack, TcpStream};
 use netstack::wire::Address;
 
+use crate::config::Written;
 pub use crate::config::model::Upstream;
 use crate::kernel::KernelConnect;
 use crate::link::Settings;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub probes: Vec<Option<ProbePlan>>,
     /// What is captured from the start.
     pub capture: Option<CapturePlan>,
+    /// The configuration that it was made from, for whoever asks the instance; the core needs none.
+    pub written: Option<Arc<Written>>,
 }
 
 /// A probe that takes a connection.

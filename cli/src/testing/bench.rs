@@ -149,7 +149,14 @@ impl Bench {
         let names = (0..config.legs.len()).map(|n| format!("leg{n}")).collect();
         let (applications, probes) = (Vec::new(), Vec::new());
         Self::of_plan(
-            Plan { engine: config, legs: Vec::new(), applications, probes, capture: None },
+            Plan {
+                engine: config,
+                legs: Vec::new(),
+                applications,
+                probes,
+                capture: None,
+                written: None,
+            },
             names,
         )
     }

@@ -11,10 +11,15 @@
 //! Backends are taken to be ready unless the question says otherwise. Connections of diverted services
 //! would end in this process; what would end them is described, not run.
 //!
+//! A running instance is asked the same way ([`live`]): it copies its engine, which takes it as long as
+//! it has flows, and a thread of its own hands the packets to the copy.
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | [`question`] | packets as the command line gives them |
 //! | [`frames`] | packets out of captures |
+//! | [`story`] | packets handed in one after the other, and the answer |
+//! | [`live`] | questions to a running instance |
 //! | [`places`] | which line of the file decided |
 //! | `narrator`, `refusal`, `diverted` | a passage as rows; why it went no further; who ends it |
 //! | `text`, `json` | rows on a terminal, and for programs |
@@ -23,17 +28,21 @@
 mod diverted;
 pub mod frames;
 mod json;
+pub mod live;
 mod narrator;
 mod picture;
 pub mod places;
 pub mod question;
 mod refusal;
+pub mod story;
 mod text;
 
 use std::time::Duration;
 
 use nat::account::{Note, Step};
-use nat::{Account, BackendId, BackendState, ConfigError, Engine, PoolId, Prefix, Verdict};
+use nat::{
+    Account, BackendId, BackendState, ConfigError, Engine, LegConfig, PoolId, Prefix, Verdict,
+};
 use netstack::wire::{Address, Headers};
 use netstack::{Instant, LegId, Packet};
 
@@ -55,6 +64,7 @@ pub struct Tracer {
     now: Instant,
     /// What left last: the packet that a reply answers.
     last: Option<Packet>,
+    is_live: bool,
 }
 
 /// One packet's way through the balancer.
@@ -127,7 +137,19 @@ impl Tracer {
         let legs = config.legs.iter().map(|leg| leg.prefixes.clone()).collect();
         let mut engine = Engine::new(config)?;
         engine.set_accounting(true);
-        Ok(Self { engine, legs, now: Instant::ZERO, last: None })
+        Ok(Self { engine, legs, now: Instant::ZERO, last: None, is_live: false })
+    }
+
+    /// A copy of an engine that runs ([`Engine::copy_to_ask`]), at the time that it was taken; `legs` are
+    /// what it was made of.
+    pub fn of_running(engine: Engine, legs: &[LegConfig], now: Instant) -> Self {
+        let legs = legs.iter().map(|leg| leg.prefixes.clone()).collect();
+        Self { engine, legs, now, last: None, is_live: true }
+    }
+
+    /// True if it answers for an engine that runs.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The engine, to look at.

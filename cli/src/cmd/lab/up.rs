@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::{LabFile, load, socket};
 use crate::args::{LabArgs, LabUpArgs};
@@ -47,7 +48,7 @@ pub(super) fn up(args: &LabArgs, up: LabUpArgs, console: &Console) -> Result<Exi
         }
     };
     let streams = (std::io::sink(), &mut console.talker());
-    let outcome = lab::up(&file.config, &file.lab, plan, options, streams, ready);
+    let outcome = lab::up(&file.written.config, &file.lab, plan, options, streams, ready);
     if up.report && outcome.is_ok() {
         // Of a lab that failed it stays, to be read.
         let _ = std::fs::remove_file(log);
@@ -66,7 +67,7 @@ pub(super) fn check(args: &LabArgs, console: &Console) -> Result<ExitCode, ExitC
     let plan = plan(&file, console)?;
     let options = Options { folder: file.folder(), socket: None, check: true };
     let streams = (std::io::stdout(), &mut console.talker());
-    match lab::up(&file.config, &file.lab, plan, options, streams, || {}) {
+    match lab::up(&file.written.config, &file.lab, plan, options, streams, || {}) {
         Ok(Outcome::Checked { failed: 0 } | Outcome::Stopped) => Ok(ExitCode::Done),
         Ok(Outcome::Checked { .. }) => Ok(ExitCode::No),
         Ok(Outcome::Interrupted) => Ok(ExitCode::Interrupted),
@@ -79,10 +80,13 @@ fn plan(file: &LabFile, console: &Console) -> Result<Plan, ExitCode> {
         console.error(&format!("cannot read random numbers: {e}"));
         ExitCode::CouldNot
     })?;
-    Plan::from_config(&file.config, file.folder(), seed).map_err(|e| {
+    let plan = Plan::from_config(&file.written.config, file.folder(), seed);
+    let mut plan = plan.map_err(|e| {
         console.error(&e.to_string());
         ExitCode::Config
-    })
+    })?;
+    plan.written = Some(Arc::clone(&file.written));
+    Ok(plan)
 }
 
 fn failed(error: &LabError, console: &Console) -> ExitCode {
