@@ -27,6 +27,7 @@ mod read;
 mod section;
 #[cfg(test)]
 mod tests;
+mod window;
 mod write;
 
 use std::error::Error;

@@ -1,23 +1,25 @@
 //! The reader.
 
-use std::io::{self, Read};
+use std::io::Read;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::option::{self, Comments, Options, Order, text};
+use super::window::Window;
 use super::{
     BLOCK_FRAME, BYTE_ORDER, Block, CapturedPacket, Clock, Direction, ENHANCED_PACKET, INTERFACE,
     Interface, MAX_BLOCK_LEN, MAX_COMMENTS, MAX_INTERFACES, OBSOLETE_PACKET, PcapngError, SECRETS,
     SECTION, SIMPLE_PACKET, STATISTICS, Section, Statistics,
 };
-use crate::dev::pcap::read_full;
 
-/// Reads a capture block by block. Give it a buffered reader: it asks for each block in three pieces.
+/// Reads a capture block by block. It asks its input for much at once, and takes what there is.
 #[derive(Debug)]
 pub struct PcapngReader<R> {
-    input: R,
+    input: Window<R>,
     order: Order,
     interfaces: Vec<Interface>,
-    body: Vec<u8>,
+    /// Where in the window the body of the block is that was read last.
+    body: Range<usize>,
     begun: bool,
 }
 
@@ -25,10 +27,10 @@ impl<R: Read> PcapngReader<R> {
     /// A reader of `input`; nothing is read yet.
     pub const fn new(input: R) -> Self {
         Self {
-            input,
+            input: Window::new(input),
             order: Order { big_endian: false },
             interfaces: Vec::new(),
-            body: Vec::new(),
+            body: 0..0,
             begun: false,
         }
     }
@@ -43,12 +45,10 @@ impl<R: Read> PcapngReader<R> {
     /// # Errors
     /// [`PcapngError`]; there is no reading on after that.
     pub fn read(&mut self) -> Result<Option<Block<'_>>, PcapngError> {
-        let mut header = [0; 8];
-        match read_full(&mut self.input, &mut header).map_err(PcapngError::Io)? {
-            0 if self.begun => return Ok(None),
-            8 => {}
-            _ => return Err(PcapngError::Truncated),
+        if self.begun && self.input.is_at_end().map_err(PcapngError::Io)? {
+            return Ok(None);
         }
+        let header = self.fill::<8>()?;
         let little = Order { big_endian: false };
         let kind = self.order.u32(&header, 0).unwrap_or(0);
         // The type of a section header reads the same in both orders.
@@ -65,9 +65,7 @@ impl<R: Read> PcapngReader<R> {
     }
 
     fn section(&mut self, header: [u8; 8]) -> Result<Block<'_>, PcapngError> {
-        let mut mark = [0; 4];
-        self.fill(&mut mark)?;
-        let mark = u32::from_le_bytes(mark);
+        let mark = u32::from_le_bytes(self.fill()?);
         self.order.big_endian = match mark {
             BYTE_ORDER => false,
             _ if mark.swap_bytes() == BYTE_ORDER => true,
@@ -82,7 +80,7 @@ impl<R: Read> PcapngReader<R> {
             return Err(broken);
         };
         self.load_rest(SECTION, len, rest)?;
-        let major = self.order.u16(&self.body, 0).ok_or(broken)?;
+        let major = self.order.u16(self.body(), 0).ok_or(broken)?;
         if major != 1 {
             return Err(PcapngError::Version { major });
         }
@@ -113,23 +111,18 @@ impl<R: Read> PcapngReader<R> {
         if !len.is_multiple_of(4) || rest < BLOCK_FRAME {
             return Err(PcapngError::BlockLength { kind, len });
         }
-        let body = rest - BLOCK_FRAME;
-        self.body.clear();
-        if is_known(kind) {
-            if len > MAX_BLOCK_LEN {
-                return Err(PcapngError::BlockTooLong { kind, len });
-            }
-            self.body.resize(body as usize, 0);
-            let read = read_full(&mut self.input, &mut self.body).map_err(PcapngError::Io)?;
-            if read < self.body.len() {
-                return Err(PcapngError::Truncated);
-            }
-        } else {
-            self.pass_over(u64::from(body))?;
+        let mut body = (rest - BLOCK_FRAME) as usize;
+        if !is_known(kind) {
+            self.pass_over(body as u64)?;
+            body = 0;
+        } else if len > MAX_BLOCK_LEN {
+            return Err(PcapngError::BlockTooLong { kind, len });
         }
-        let mut again = [0; 4];
-        self.fill(&mut again)?;
-        if self.order.u32(&again, 0) == Some(len) {
+        // The length stands behind it once more.
+        let taken = self.input.take(body + 4).map_err(PcapngError::Io)?;
+        let Range { start, end } = taken.ok_or(PcapngError::Truncated)?;
+        self.body = start..end - 4;
+        if self.order.u32(self.input.bytes(end - 4..end), 0) == Some(len) {
             Ok(())
         } else {
             Err(PcapngError::BlockLength { kind, len })
@@ -137,15 +130,18 @@ impl<R: Read> PcapngReader<R> {
     }
 
     fn pass_over(&mut self, len: u64) -> Result<(), PcapngError> {
-        let passed = io::copy(&mut self.input.by_ref().take(len), &mut io::sink());
-        if passed.map_err(PcapngError::Io)? == len { Ok(()) } else { Err(PcapngError::Truncated) }
+        let passed = self.input.pass_over(len).map_err(PcapngError::Io)?;
+        if passed { Ok(()) } else { Err(PcapngError::Truncated) }
     }
 
-    fn fill(&mut self, buf: &mut [u8]) -> Result<(), PcapngError> {
-        if read_full(&mut self.input, buf).map_err(PcapngError::Io)? < buf.len() {
-            return Err(PcapngError::Truncated);
-        }
-        Ok(())
+    fn fill<const N: usize>(&mut self) -> Result<[u8; N], PcapngError> {
+        let taken = self.input.take(N).map_err(PcapngError::Io)?;
+        let taken = taken.ok_or(PcapngError::Truncated)?;
+        self.input.bytes(taken).try_into().map_err(|_| PcapngError::Truncated)
+    }
+
+    fn body(&self) -> &[u8] {
+        self.input.bytes(self.body.clone())
     }
 
     fn block(&mut self, kind: u32, len: u32) -> Result<Block<'_>, PcapngError> {
@@ -160,23 +156,23 @@ impl<R: Read> PcapngReader<R> {
                 Ok(Block::Interface(self.interfaces.len() as u32 - 1))
             }
             ENHANCED_PACKET => {
-                let interface = self.order.u32(&self.body, 0).ok_or(broken)?;
+                let interface = self.order.u32(self.body(), 0).ok_or(broken)?;
                 self.timed_packet(interface, 4).map(Block::Packet)
             }
             OBSOLETE_PACKET => {
-                let interface = self.order.u16(&self.body, 0).ok_or(broken)?;
+                let interface = self.order.u16(self.body(), 0).ok_or(broken)?;
                 let mut packet = self.timed_packet(interface.into(), 4)?;
                 // All bits set is a count that is not known.
-                let dropped = self.order.u16(&self.body, 2).filter(|count| *count != u16::MAX);
+                let dropped = self.order.u16(self.body(), 2).filter(|count| *count != u16::MAX);
                 packet.dropped = dropped.map(u64::from);
                 Ok(Block::Packet(packet))
             }
             SIMPLE_PACKET => self.simple_packet(len).map(Block::Packet),
             SECRETS => {
-                let kind = self.order.u32(&self.body, 0);
-                let len = self.order.u32(&self.body, 4);
+                let kind = self.order.u32(self.body(), 0);
+                let len = self.order.u32(self.body(), 4);
                 let (Some(kind), Some(len)) = (kind, len) else { return Err(broken) };
-                let data = self.body.get(8..).and_then(|data| data.get(..len as usize));
+                let data = self.body().get(8..).and_then(|data| data.get(..len as usize));
                 Ok(Block::Secrets { kind, data: data.ok_or(broken)? })
             }
             STATISTICS => self.statistics(len).map(Block::Statistics),
@@ -187,8 +183,8 @@ impl<R: Read> PcapngReader<R> {
     fn described(&self) -> Option<Interface> {
         let mut interface = Interface {
             name: String::new(),
-            link: self.order.u16(&self.body, 0)?,
-            snaplen: self.order.u32(&self.body, 4)?,
+            link: self.order.u16(self.body(), 0)?,
+            snaplen: self.order.u32(self.body(), 4)?,
             clock: Clock::MICROS,
         };
         for (code, value) in self.options(8) {
@@ -209,7 +205,7 @@ impl<R: Read> PcapngReader<R> {
     /// A packet with time, lengths, bytes and options from offset `at` on.
     fn timed_packet(&self, interface: u32, at: usize) -> Result<CapturedPacket<'_>, PcapngError> {
         let Interface { clock, link, .. } = *self.interface(interface)?;
-        let body = &self.body;
+        let body = self.body();
         let broken = || PcapngError::BlockLength {
             kind: ENHANCED_PACKET,
             len: body.len() as u32 + BLOCK_FRAME,
@@ -248,12 +244,12 @@ impl<R: Read> PcapngReader<R> {
     fn simple_packet(&self, len: u32) -> Result<CapturedPacket<'_>, PcapngError> {
         let interface = self.interface(0)?;
         let broken = || PcapngError::BlockLength { kind: SIMPLE_PACKET, len };
-        let original_len = self.order.u32(&self.body, 0).ok_or_else(broken)?;
+        let original_len = self.order.u32(self.body(), 0).ok_or_else(broken)?;
         let kept = match interface.snaplen {
             0 => original_len,
             snaplen => original_len.min(snaplen),
         };
-        let data = self.body.get(4..).and_then(|rest| rest.get(..kept as usize));
+        let data = self.body().get(4..).and_then(|rest| rest.get(..kept as usize));
         Ok(CapturedPacket {
             interface: 0,
             link: interface.link,
@@ -269,9 +265,9 @@ impl<R: Read> PcapngReader<R> {
 
     fn statistics(&self, len: u32) -> Result<Statistics, PcapngError> {
         let broken = || PcapngError::BlockLength { kind: STATISTICS, len };
-        let interface = self.order.u32(&self.body, 0).ok_or_else(broken)?;
+        let interface = self.order.u32(self.body(), 0).ok_or_else(broken)?;
         let time: Duration = {
-            let ticks = self.order.ticks(&self.body, 4).ok_or_else(broken)?;
+            let ticks = self.order.ticks(self.body(), 4).ok_or_else(broken)?;
             self.interface(interface)?.clock.time(ticks)
         };
         let mut statistics = Statistics { interface, time, ..Statistics::default() };
@@ -294,7 +290,7 @@ impl<R: Read> PcapngReader<R> {
     }
 
     fn options(&self, at: usize) -> Options<'_> {
-        Options { bytes: self.body.get(at..).unwrap_or_default(), order: self.order }
+        Options { bytes: self.body().get(at..).unwrap_or_default(), order: self.order }
     }
 }
 
