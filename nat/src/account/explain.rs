@@ -63,49 +63,59 @@ impl Account {
     /// The account in one line: `web-l4 flow 7f1a new, maglev → web/web2, established`.
     pub fn brief(&self, engine: &Engine) -> String {
         let mut line = String::new();
+        self.write_brief(engine, &mut line);
+        line
+    }
+
+    /// Puts what [`brief`](Self::brief) gives behind what is in `text`.
+    pub fn write_brief(&self, engine: &Engine, text: &mut String) {
+        let mut line = Brief { start: text.len(), text };
         if let Some(service) = self.service() {
-            line.push_str(service_name(engine, service));
+            line.text.push_str(service_name(engine, service));
         }
         if let Some(flow) = &self.flow {
-            let way = match flow.direction {
-                Direction::Forward => '>',
-                Direction::Reverse => '<',
-            };
-            push(&mut line, " ", format_args!("flow {} {way}", flow.id));
+            line.between(" ").push_str("flow ");
+            flow.id.write(line.text);
+            line.text.push_str(match flow.direction {
+                Direction::Forward => " >",
+                Direction::Reverse => " <",
+            });
             if let Some((pool, backend)) = self.backend() {
-                push(&mut line, " ", format_args!("{}", Name(engine, pool, backend)));
+                let (pool, backend) = Name(engine, pool, backend).parts();
+                for part in [" ", pool, "/", backend] {
+                    line.text.push_str(part);
+                }
             }
         }
         for note in &self.notes {
             match note {
-                Note::Chosen { choice, .. } => push(&mut line, ", ", format_args!("{choice}")),
+                Note::Chosen { choice, .. } => line.add(format_args!("{choice}")),
                 Note::FailedOver { pool, from } => {
                     let from = Name(engine, *pool, *from);
-                    push(&mut line, ", ", format_args!("SYN moved from {from}"));
+                    line.add(format_args!("SYN moved from {from}"));
                 }
-                Note::Bypass => push(&mut line, ", ", format_args!("bypass")),
-                Note::PickedUp => push(&mut line, ", ", format_args!("picked up")),
-                Note::About(..) => push(&mut line, ", ", format_args!("an error about it")),
-                Note::Probe => push(&mut line, ", ", format_args!("health probe")),
+                Note::Bypass => line.between(", ").push_str("bypass"),
+                Note::PickedUp => line.between(", ").push_str("picked up"),
+                Note::About(..) => line.between(", ").push_str("an error about it"),
+                Note::Probe => line.between(", ").push_str("health probe"),
                 Note::Service(_) | Note::Replaced(_) | Note::Evicted(_) | Note::Mapped { .. } => {}
             }
         }
         if let Some((before, after)) = self.transition() {
             match before {
-                Some(before) => push(&mut line, ", ", format_args!("{before} → {after}")),
-                None => push(&mut line, ", ", format_args!("new, {after}")),
+                Some(before) => line.add(format_args!("{before} → {after}")),
+                None => line.add(format_args!("new, {after}")),
             }
         }
         match self.verdict {
-            Some(Verdict::Drop(reason)) => push(&mut line, ", ", format_args!("drop:{reason}")),
+            Some(Verdict::Drop(reason)) => line.add(format_args!("drop:{reason}")),
             Some(Verdict::Reject(reason)) => {
-                push(&mut line, ", ", format_args!("refused:{reason}"));
+                line.add(format_args!("refused:{reason}"));
             }
-            Some(Verdict::Reply) => push(&mut line, ", ", format_args!("answered")),
-            Some(Verdict::Hold) => push(&mut line, ", ", format_args!("held")),
+            Some(Verdict::Reply) => line.between(", ").push_str("answered"),
+            Some(Verdict::Hold) => line.between(", ").push_str("held"),
             Some(Verdict::Forward | Verdict::Divert(_) | Verdict::Consumed) | None => {}
         }
-        line
     }
 
     fn of_note(&self, note: &Note, engine: &Engine) -> Step {
@@ -320,12 +330,40 @@ fn service_name(engine: &Engine, id: ServiceId) -> &str {
 /// A backend as people call it: `pool/backend`.
 struct Name<'a>(&'a Engine, PoolId, BackendId);
 
+impl<'a> Name<'a> {
+    fn parts(&self) -> (&'a str, &'a str) {
+        let Self(engine, pool, backend) = *self;
+        let Some(pool) = engine.pools().get(usize::from(pool.0)) else { return ("?", "?") };
+        let backend = pool.backend(backend).map_or("?", |backend| backend.config.name.as_str());
+        (pool.name(), backend)
+    }
+}
+
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(engine, pool, backend) = *self;
-        let Some(pool) = engine.pools().get(usize::from(pool.0)) else { return f.write_str("?") };
-        let backend = pool.backend(backend).map_or("?", |backend| backend.config.name.as_str());
-        write!(f, "{}/{backend}", pool.name())
+        let (pool, backend) = self.parts();
+        write!(f, "{pool}/{backend}")
+    }
+}
+
+/// One line in the making, behind what is in a text already.
+struct Brief<'a> {
+    text: &'a mut String,
+    start: usize,
+}
+
+impl Brief<'_> {
+    /// The line's end, and what stands between it and what was there.
+    fn between(&mut self, words: &str) -> &mut String {
+        if self.text.len() > self.start {
+            self.text.push_str(words);
+        }
+        self.text
+    }
+
+    fn add(&mut self, words: fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = self.between(", ").write_fmt(words);
     }
 }
 

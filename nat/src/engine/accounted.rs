@@ -27,17 +27,23 @@ impl Engine {
         packet: &mut Packet,
         origin: Origin,
     ) -> Verdict {
-        let headers = Headers::parse(packet).ok();
-        let tuple = headers.as_ref().and_then(Headers::tuple);
+        let parsed = Headers::parse(packet);
+        let headers = parsed.as_ref().ok();
+        let tuple = headers.and_then(Headers::tuple);
         let known = tuple.and_then(|tuple| self.flows.lookup(&tuple));
         let state = known.and_then(|(id, _)| self.flows.get(id)).map(|flow| flow.state);
         if let Some(account) = &mut self.account {
             account.clear();
-            account.before = headers.map(|headers| View::with(packet, &headers));
+            account.before = headers.map(|headers| View::with(packet, headers));
         }
-        let verdict = self.decide(now, packet, origin);
+        let version = self.flows.version();
+        let verdict = self.decide_found(now, packet, origin, &parsed, known);
         // A flow that made way for this packet's own has left its tuple to it.
-        let now_known = tuple.and_then(|tuple| self.flows.lookup(&tuple));
+        let now_known = if self.flows.version() == version {
+            known
+        } else {
+            tuple.and_then(|tuple| self.flows.lookup(&tuple))
+        };
         // If nobody has it, its flow's other key may have changed: its SYN went to another backend.
         let flow = now_known.or(known).map(|(id, direction)| FlowAccount {
             id,

@@ -90,16 +90,7 @@ impl Engine {
     fn handle_looked_up(&mut self, now: Instant, packet: &mut Packet, look: &Look) -> Verdict {
         self.stats.packets += 1;
         self.stats.bytes += packet.len() as u64;
-        let verdict = match &look.headers {
-            Ok(headers) => {
-                packet.set_len(headers.total_len());
-                match headers.tuple() {
-                    Some(tuple) => self.classify_found(now, packet, headers, tuple, look.found),
-                    None => self.without_tuple(now, packet, headers),
-                }
-            }
-            Err(malformed) => Verdict::Drop((*malformed).into()),
-        };
+        let verdict = self.decide_found(now, packet, Origin::Leg, &look.headers, look.found);
         self.stats.count(verdict);
         verdict
     }

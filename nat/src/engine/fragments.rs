@@ -56,7 +56,8 @@ impl Engine {
             let step = self.fragments.collect(key, fragment, packet, &mut self.stats);
             return self.kept(now, packet, step);
         }
-        let verdict = self.classify(now, packet, &first);
+        let found = self.look_up(&first);
+        let verdict = self.classify(now, packet, &first, found);
         match self.plan(packet, &first, verdict) {
             Ok(plan) => self.release(now, &key, plan),
             Err(reason) => self.fragments.condemn(&key, reason, &mut self.stats),
@@ -178,7 +179,10 @@ impl Engine {
                 self.stats.released += pieces.len() as u64;
                 let whole = fragment::join(&pieces, packet).map(|()| Headers::parse(packet));
                 match whole {
-                    Some(Ok(headers)) => self.classify(now, packet, &headers),
+                    Some(Ok(headers)) => {
+                        let found = self.look_up(&headers);
+                        self.classify(now, packet, &headers, found)
+                    }
                     Some(Err(malformed)) => Verdict::Drop(malformed.into()),
                     None => Verdict::Drop(DropReason::FragmentBounds),
                 }

@@ -46,7 +46,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use netstack::wire::{Address, Family, Headers, Transport, Tuple};
+use netstack::wire::{Address, Family, Headers, Malformed, Transport, Tuple};
 use netstack::{Instant, LegId, Packet};
 
 use crate::account::{Account, Note};
@@ -335,35 +335,65 @@ impl Engine {
     #[inline]
     fn decide(&mut self, now: Instant, packet: &mut Packet, origin: Origin) -> Verdict {
         let parsed = Headers::parse(packet);
-        match &parsed {
+        let found = parsed.as_ref().ok().and_then(|headers| self.look_up(headers));
+        self.decide_found(now, packet, origin, &parsed, found)
+    }
+
+    /// Decides on a packet that was parsed; `found` is the flow of its tuple, if there is one.
+    #[inline]
+    fn decide_found(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        origin: Origin,
+        parsed: &Result<Headers, Malformed>,
+        found: Option<(FlowId, Direction)>,
+    ) -> Verdict {
+        match parsed {
             Ok(headers) if origin == Origin::Leg => {
                 // What lies behind the packet's own length is nobody's, and must not be summed up.
                 packet.set_len(headers.total_len());
-                self.classify(now, packet, headers)
+                self.classify(now, packet, headers, found)
             }
-            Ok(headers) => self.classify_local(now, packet, headers),
+            Ok(headers) => self.classify_local(now, packet, headers, found),
             Err(malformed) => Verdict::Drop((*malformed).into()),
         }
     }
 
-    fn classify_local(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
-        match headers.tuple().map(|tuple| (tuple, self.flows.lookup(&tuple))) {
-            Some((_, Some((id, direction)))) => {
+    fn classify_local(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        headers: &Headers,
+        found: Option<(FlowId, Direction)>,
+    ) -> Verdict {
+        match (headers.tuple(), found) {
+            (Some(_), Some((id, direction))) => {
                 self.follow(now, packet, headers, id, direction, Origin::Local)
             }
-            Some((tuple, None)) => self.admit_upstream(now, packet, headers, tuple),
-            None => Verdict::Drop(DropReason::ProtocolUnsupported),
+            (Some(tuple), None) => self.admit_upstream(now, packet, headers, tuple),
+            (None, _) => Verdict::Drop(DropReason::ProtocolUnsupported),
         }
     }
 
-    fn classify(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
+    /// Decides on a packet that came in; `found` is the flow of its tuple, if there is one.
+    #[inline]
+    fn classify(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        headers: &Headers,
+        found: Option<(FlowId, Direction)>,
+    ) -> Verdict {
         match headers.tuple() {
-            Some(tuple) => {
-                let found = self.flows.lookup(&tuple);
-                self.classify_found(now, packet, headers, tuple, found)
-            }
+            Some(tuple) => self.classify_found(now, packet, headers, tuple, found),
             None => self.without_tuple(now, packet, headers),
         }
+    }
+
+    /// The flow of a packet's tuple, if it has both.
+    fn look_up(&self, headers: &Headers) -> Option<(FlowId, Direction)> {
+        headers.tuple().and_then(|tuple| self.flows.lookup(&tuple))
     }
 
     /// Decides on a packet that can be of a flow; `found` is its own, if there is one.
