@@ -58,6 +58,13 @@ impl BitAnd for TcpFlags {
 impl fmt::Display for TcpFlags {
     /// As tcpdump prints them: `S`, `S.`, `F.`, `P.`, `R`, a lone `.` for a pure ACK.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_to(f)
+    }
+}
+
+impl TcpFlags {
+    /// Writes what [`Display`](fmt::Display) shows.
+    pub(crate) fn write_to(self, f: &mut impl fmt::Write) -> fmt::Result {
         const LETTERS: [(TcpFlags, &str); 8] = [
             (TcpFlags::FIN, "F"),
             (TcpFlags::SYN, "S"),

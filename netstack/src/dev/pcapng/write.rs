@@ -108,6 +108,18 @@ impl<W: Write> PcapngWriter<W> {
     /// # Errors
     /// That of the writer, or [`io::ErrorKind::InvalidInput`] for an interface that was not described.
     pub fn packet(&mut self, packet: &NewPacket<'_>) -> io::Result<()> {
+        self.packet_with(packet, packet.comments.iter().copied())
+    }
+
+    /// Writes a packet of which this is to be said, whatever `packet.comments` are.
+    ///
+    /// # Errors
+    /// As [`packet`](Self::packet).
+    pub fn packet_with<'a>(
+        &mut self,
+        packet: &NewPacket<'_>,
+        comments: impl Iterator<Item = &'a str>,
+    ) -> io::Result<()> {
         let limit = match self.snaplen(packet.interface)? {
             0 => MAX_CAPTURED,
             snaplen => MAX_CAPTURED.min(snaplen as usize),
@@ -119,7 +131,7 @@ impl<W: Write> PcapngWriter<W> {
         self.u32(data.len() as u32);
         self.u32(packet.original_len.max(u32::try_from(packet.data.len()).unwrap_or(u32::MAX)));
         self.padded(data);
-        self.comments(packet.comments.iter().copied());
+        self.comments(comments);
         if let Some(direction) = packet.direction {
             self.option(option::PACKET_FLAGS, &direction.flags().to_le_bytes());
         }
@@ -220,7 +232,7 @@ impl<W: Write> PcapngWriter<W> {
 
     fn end(&mut self) -> io::Result<()> {
         let len = (self.block.len() as u32 + 4).to_le_bytes();
-        self.block.extend(len);
+        self.block.extend_from_slice(&len);
         if let Some(field) = self.block.get_mut(4..8) {
             field.copy_from_slice(&len);
         }
@@ -230,11 +242,11 @@ impl<W: Write> PcapngWriter<W> {
     }
 
     fn u16(&mut self, value: u16) {
-        self.block.extend(value.to_le_bytes());
+        self.block.extend_from_slice(&value.to_le_bytes());
     }
 
     fn u32(&mut self, value: u32) {
-        self.block.extend(value.to_le_bytes());
+        self.block.extend_from_slice(&value.to_le_bytes());
     }
 
     fn time(&mut self, time: Duration) {
@@ -245,7 +257,8 @@ impl<W: Write> PcapngWriter<W> {
 
     fn padded(&mut self, bytes: &[u8]) {
         self.block.extend_from_slice(bytes);
-        self.block.resize(self.block.len().next_multiple_of(4), 0);
+        let padding = bytes.len().next_multiple_of(4) - bytes.len();
+        self.block.extend_from_slice(&[0; 3][..padding]);
     }
 
     fn option(&mut self, code: u16, value: &[u8]) {

@@ -1,7 +1,7 @@
 //! From words to the line.
 
-use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt::{self, Display, Formatter, Write};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::build::padded;
 use super::icmp::{self, Rest};
@@ -48,7 +48,7 @@ impl Display for PacketSpec {
 }
 
 /// A packet in bytes, of which at most `limit` are shown.
-pub(super) fn raw(f: &mut Formatter<'_>, raw: &RawPacket, limit: usize) -> fmt::Result {
+pub(super) fn raw(f: &mut impl Write, raw: &RawPacket, limit: usize) -> fmt::Result {
     let (data, offload) = (raw.packet.data(), raw.packet.offload);
     match raw.reason {
         Some(reason) => write!(f, "malformed {}", reason.name())?,
@@ -83,17 +83,17 @@ pub(super) const fn gso_name(kind: GsoKind) -> &'static str {
     }
 }
 
-fn packet(f: &mut Formatter<'_>, spec: &PacketSpec, quoted: bool) -> fmt::Result {
+pub(super) fn packet(f: &mut impl Write, spec: &PacketSpec, quoted: bool) -> fmt::Result {
     let family = spec.src.family();
     match &spec.body {
         Body::Tcp(tcp) => {
-            write!(f, "tcp {} > {}", Port(spec.src, tcp.src_port), Port(spec.dst, tcp.dst_port))?;
+            ends(f, "tcp ", (spec.src, tcp.src_port), (spec.dst, tcp.dst_port))?;
             tcp_words(f, tcp, quoted)?;
         }
         Body::Udp { src_port, dst_port, length } => {
-            write!(f, "udp {} > {}", Port(spec.src, *src_port), Port(spec.dst, *dst_port))?;
+            ends(f, "udp ", (spec.src, *src_port), (spec.dst, *dst_port))?;
             if let Some(length) = length {
-                write!(f, " udplen={length}")?;
+                number(f, " udplen=", *length)?;
             }
         }
         Body::Icmp(icmp) => {
@@ -126,28 +126,52 @@ pub(super) const fn icmp_protocol(family: Family) -> u8 {
     }
 }
 
-struct Port(Address, u16);
-
-impl Display for Port {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(IpAddr::from(self.0), self.1).fmt(f)
-    }
+/// A decimal number behind a word.
+fn number(f: &mut impl Write, word: &str, number: impl itoa::Integer) -> fmt::Result {
+    f.write_str(word)?;
+    f.write_str(itoa::Buffer::new().format(number))
 }
 
-fn tcp_words(f: &mut Formatter<'_>, tcp: &TcpSpec, quoted: bool) -> fmt::Result {
+/// Both ends, with their ports.
+fn ends(
+    f: &mut impl Write,
+    protocol: &str,
+    source: (Address, u16),
+    destination: (Address, u16),
+) -> fmt::Result {
+    f.write_str(protocol)?;
+    end(f, source)?;
+    f.write_str(" > ")?;
+    end(f, destination)
+}
+
+fn end(f: &mut impl Write, (address, port): (Address, u16)) -> fmt::Result {
+    match IpAddr::from(address) {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            number(f, "", first)?;
+            rest.into_iter().try_for_each(|octet| number(f, ".", octet))?;
+        }
+        IpAddr::V6(address) => write!(f, "[{address}]")?,
+    }
+    number(f, ":", port)
+}
+
+fn tcp_words(f: &mut impl Write, tcp: &TcpSpec, quoted: bool) -> fmt::Result {
     // The eight bytes that every error quotes end in front of the flags.
     if !(quoted && tcp.flags == TcpFlags(0)) {
-        write!(f, " {}", tcp.flags)?;
+        f.write_str(" ")?;
+        tcp.flags.write_to(f)?;
     }
-    write!(f, " seq={}", tcp.seq)?;
+    number(f, " seq=", tcp.seq)?;
     if tcp.ack != 0 || tcp.flags.contains(TcpFlags::ACK) {
-        write!(f, " ack={}", tcp.ack)?;
+        number(f, " ack=", tcp.ack)?;
     }
     if tcp.window != u16::MAX {
-        write!(f, " win={}", tcp.window)?;
+        number(f, " win=", tcp.window)?;
     }
     if tcp.urgent != 0 {
-        write!(f, " urg={}", tcp.urgent)?;
+        number(f, " urg=", tcp.urgent)?;
     }
     if tcp.reserved & 0xf != 0 {
         write!(f, " tcpres={}", tcp.reserved & 0xf)?;
@@ -155,7 +179,7 @@ fn tcp_words(f: &mut Formatter<'_>, tcp: &TcpSpec, quoted: bool) -> fmt::Result 
     tcp_options(f, &padded(&tcp.options))
 }
 
-fn tcp_options(f: &mut Formatter<'_>, mut rest: &[u8]) -> fmt::Result {
+fn tcp_options(f: &mut impl Write, mut rest: &[u8]) -> fmt::Result {
     let be32 = |b: &[u8]| b.iter().fold(0, |value: u32, byte| value << 8 | u32::from(*byte));
     loop {
         let len = match *rest {
@@ -171,8 +195,8 @@ fn tcp_options(f: &mut Formatter<'_>, mut rest: &[u8]) -> fmt::Result {
         let (option, behind) = rest.split_at(len);
         match *option {
             [1] => f.write_str(" nop")?,
-            [2, 4, a, b] => write!(f, " mss={}", u16::from_be_bytes([a, b]))?,
-            [3, 3, shift] => write!(f, " ws={shift}")?,
+            [2, 4, a, b] => number(f, " mss=", u16::from_be_bytes([a, b]))?,
+            [3, 3, shift] => number(f, " ws=", shift)?,
             [4, 2] => f.write_str(" sackok")?,
             // An option longer than what is left of the header is none.
             [5, len @ (10 | 18 | 26 | 34), ref blocks @ ..] if option.len() == len.into() => {
@@ -182,7 +206,8 @@ fn tcp_options(f: &mut Formatter<'_>, mut rest: &[u8]) -> fmt::Result {
                 }
             }
             [8, 10, ref times @ ..] if times.len() == 8 => {
-                write!(f, " ts={}/{}", be32(&times[..4]), be32(&times[4..]))?;
+                number(f, " ts=", be32(&times[..4]))?;
+                number(f, "/", be32(&times[4..]))?;
             }
             _ => {
                 f.write_str(" opt=")?;
@@ -193,7 +218,7 @@ fn tcp_options(f: &mut Formatter<'_>, mut rest: &[u8]) -> fmt::Result {
     }
 }
 
-fn icmp_words(f: &mut Formatter<'_>, icmp: &IcmpSpec, family: Family) -> fmt::Result {
+fn icmp_words(f: &mut impl Write, icmp: &IcmpSpec, family: Family) -> fmt::Result {
     let IcmpSpec { kind, code, rest, about } = icmp;
     let name = icmp::kind_name(family, *kind, *code);
     match name {
@@ -238,7 +263,7 @@ impl PacketSpec {
     }
 }
 
-fn payload(f: &mut Formatter<'_>, payload: &Payload) -> fmt::Result {
+fn payload(f: &mut impl Write, payload: &Payload) -> fmt::Result {
     let bytes = payload.bytes.as_slice();
     let text = |b: &u8| (b' '..=b'~').contains(b) || b"\n\r\t".contains(b);
     if !bytes.is_empty() && bytes.iter().all(text) {
@@ -257,16 +282,16 @@ fn payload(f: &mut Formatter<'_>, payload: &Payload) -> fmt::Result {
         f.write_str(" data=")?;
         hex(f, bytes)?;
     }
-    if payload.len == bytes.len() { Ok(()) } else { write!(f, " len={}", payload.len) }
+    if payload.len == bytes.len() { Ok(()) } else { number(f, " len=", payload.len) }
 }
 
-fn ip_words(f: &mut Formatter<'_>, ip: &IpSpec, family: Family) -> fmt::Result {
-    write!(f, " ttl={}", ip.ttl)?;
+fn ip_words(f: &mut impl Write, ip: &IpSpec, family: Family) -> fmt::Result {
+    number(f, " ttl=", ip.ttl)?;
     if ip.tos != 0 {
         write!(f, " tos={:#x}", ip.tos)?;
     }
     if ip.id != 0 && (family == Family::V4 || ip.frag.is_some()) {
-        write!(f, " ipid={}", ip.id)?;
+        number(f, " ipid=", ip.id)?;
     }
     if let Some(frag) = ip.frag {
         write!(f, " frag={}{}", frag.offset, if frag.more { "+" } else { "" })?;
@@ -293,7 +318,7 @@ fn ip_words(f: &mut Formatter<'_>, ip: &IpSpec, family: Family) -> fmt::Result {
     Ok(())
 }
 
-fn offload_words(f: &mut Formatter<'_>, spec: &PacketSpec) -> fmt::Result {
+fn offload_words(f: &mut impl Write, spec: &PacketSpec) -> fmt::Result {
     if let Some(gso) = spec.gso {
         write!(f, " gso={}{}", gso.size, if gso.ecn { " ecn" } else { "" })?;
     }
@@ -326,6 +351,6 @@ impl ChecksumSpec {
     }
 }
 
-fn hex(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+fn hex(f: &mut impl Write, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
