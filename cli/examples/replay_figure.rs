@@ -69,8 +69,10 @@ fn measure(folder: &Path, packets: u64, flows: u64) -> Outcome<()> {
     let (capture, configuration) = (folder.join("flows.pcapng"), folder.join("balun.toml"));
     std::fs::write(&configuration, CONFIG)?;
     make(&capture, packets, flows)?;
+    let again = folder.join("again.pcapng");
     let mut out = std::io::stdout();
-    writeln!(out, "{packets} packets of {flows} TCP flows, million packets a second:")?;
+    writeln!(out, "{packets} packets of {flows} TCP flows, million packets a second,")?;
+    writeln!(out, "  by the clock, of the replay's thread, and of all threads")?;
     for (name, shown) in [
         ("counts alone", Shown::default()),
         ("JSON lines", Shown { lines: Some(Listing::Json(Box::new(sink()))), ..Shown::default() }),
@@ -86,9 +88,17 @@ fn measure(folder: &Path, packets: u64, flows: u64) -> Outcome<()> {
             },
         ),
         (
-            "comparison",
-            Shown { expect: Some((capture.clone(), Duration::ZERO)), ..Shown::default() },
+            "capture, file",
+            Shown {
+                output: Some(Capture {
+                    path: again.clone(),
+                    comments: Comments::Brief,
+                    config: String::new(),
+                }),
+                ..Shown::default()
+            },
         ),
+        ("comparison", Shown { expect: Some((again.clone(), Duration::ZERO)), ..Shown::default() }),
     ] {
         let loaded = config::load(&configuration, false)?;
         let input = Input::open(&capture, false).map_err(|fault| fault.0)?;
@@ -96,14 +106,38 @@ fn measure(folder: &Path, packets: u64, flows: u64) -> Outcome<()> {
         let (plan, legs) = (prepared.plan, prepared.legs);
         let (events, speed) = Default::default();
         let replay = Replay { plan, input, legs, events, speed };
+        let before = Spent::until_now()?;
         let done = replay.run(shown).map_err(|fault| fault.0)?;
         if let Some(fault) = done.fault {
             return Err(fault.into());
         }
-        let rate = done.tally.packets as f64 / done.took.as_secs_f64() / 1e6;
-        writeln!(out, "  {name:<16} {rate:.2}")?;
+        let spent = Spent::until_now()?;
+        let rate = |seconds: f64| done.tally.packets as f64 / seconds / 1e6;
+        let clock = rate(done.took.as_secs_f64());
+        let thread = rate(spent.thread - before.thread);
+        let all = rate(spent.all - before.all);
+        writeln!(out, "  {name:<16} {clock:.2}  {thread:.2}  {all:.2}")?;
     }
     Ok(())
+}
+
+/// Processor time, in seconds.
+struct Spent {
+    thread: f64,
+    all: f64,
+}
+
+impl Spent {
+    /// As the kernel has counted it: proc(5), `schedstat` and `stat`.
+    fn until_now() -> Outcome<Self> {
+        let thread = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+        let nanos: f64 = thread.split(' ').next().ok_or("schedstat is empty")?.parse()?;
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // Behind the name, in hundredths of a second: in user mode and in the kernel.
+        let fields = stat.rsplit(") ").next().ok_or("stat is empty")?.split(' ');
+        let ticks = fields.skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(Self { thread: nanos / 1e9, all: ticks / 100.0 })
+    }
 }
 
 /// Writes a capture of flows that are made, and then carry packets both ways.

@@ -33,6 +33,7 @@ struct Entry {
 pub(super) struct Batch {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
+    comments: String,
     trigger: Option<Duration>,
 }
 
@@ -41,12 +42,13 @@ impl Batch {
     pub(super) fn push(&mut self, record: Record, data: &[u8], comments: &str) {
         self.entries.push(Entry { record, data_len: data.len(), comments_len: comments.len() });
         self.bytes.extend_from_slice(data);
-        self.bytes.extend_from_slice(comments.as_bytes());
+        self.comments.push_str(comments);
     }
 
     /// Bytes that it holds.
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        let bytes = self.bytes.len() + self.comments.len();
+        size_of::<Self>() + bytes + self.entries.len() * size_of::<Entry>()
     }
 
     /// True if there is nothing in it to hand over.
@@ -63,6 +65,7 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
+        self.comments.clear();
         self.trigger = None;
     }
 
@@ -70,6 +73,7 @@ impl Batch {
     pub(super) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
         self.bytes.shrink_to_fit();
+        self.comments.shrink_to_fit();
     }
 
     /// When the last of its packets was.
@@ -84,12 +88,12 @@ impl Batch {
 
     /// Each record with its bytes and comments.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Record, &[u8], &str)> {
-        let mut rest = self.bytes.as_slice();
+        let (mut bytes, mut text) = (self.bytes.as_slice(), self.comments.as_str());
         self.entries.iter().map_while(move |entry| {
-            let (data, behind) = rest.split_at_checked(entry.data_len)?;
-            let (comments, behind) = behind.split_at_checked(entry.comments_len)?;
-            rest = behind;
-            Some((&entry.record, data, str::from_utf8(comments).unwrap_or_default()))
+            let (data, comments);
+            (data, bytes) = bytes.split_at_checked(entry.data_len)?;
+            (comments, text) = text.split_at_checked(entry.comments_len)?;
+            Some((&entry.record, data, comments))
         })
     }
 }

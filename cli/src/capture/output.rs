@@ -164,30 +164,31 @@ impl Output {
         let whole = data.len() == record.original_len as usize;
         // Of a sum that is complete in the file there is nothing to say.
         let unlike = record.offload.gso.is_some() || !whole;
-        let offload = offload_comment(&record.offload).filter(|_| unlike);
-        let said: Vec<&str> = comments.lines().chain(offload.as_deref()).collect();
+        let offload = if unlike { offload_comment(&record.offload) } else { None };
+        let said = comments.lines().chain(offload.as_deref());
         let partial = matches!(record.offload.checksum, Checksum::Partial { .. });
         if !whole || !partial && record.offload.gso.is_none() {
             // A sum over bytes that are not kept cannot be completed.
             *written += 1;
-            return blocks.packet(&block(record, data, record.original_len, &said));
+            return blocks.packet_with(&block(record, data, record.original_len), said);
         }
         packet.set_len(data.len());
         packet.data_mut().copy_from_slice(data);
         packet.offload = record.offload;
         if *segments && let Ok(mut pieces) = segment(packet, MAX_PACKET_LEN) {
-            let mut said = comments.lines().collect::<Vec<_>>();
+            // What was done was done to all of them at once.
+            let mut said = comments;
             while pieces.next_into(piece) {
-                blocks.packet(&block(record, piece.data(), piece.len() as u32, &said))?;
+                let block = block(record, piece.data(), piece.len() as u32);
+                blocks.packet_with(&block, said.lines())?;
                 *written += 1;
-                // What was done was done to all of them at once.
-                said.clear();
+                said = "";
             }
             return Ok(());
         }
         checksum::complete(packet);
         *written += 1;
-        blocks.packet(&block(record, packet.data(), record.original_len, &said))
+        blocks.packet_with(&block(record, packet.data(), record.original_len), said)
     }
 
     /// Moves the blocks that are made to where they belong.
@@ -214,12 +215,7 @@ impl Output {
     }
 }
 
-fn block<'a>(
-    record: &Record,
-    data: &'a [u8],
-    original_len: u32,
-    comments: &'a [&'a str],
-) -> NewPacket<'a> {
+fn block<'a>(record: &Record, data: &'a [u8], original_len: u32) -> NewPacket<'a> {
     NewPacket {
         interface: record.interface,
         time: record.time,
@@ -228,6 +224,6 @@ fn block<'a>(
         direction: Some(record.direction),
         packet_id: Some(record.packet_id),
         dropped: (record.lost > 0).then_some(record.lost),
-        comments,
+        comments: &[],
     }
 }

@@ -103,9 +103,12 @@ impl Tap {
 
     /// A packet has come by `packet.leg` and is about to be decided on.
     pub(super) fn arrives(&mut self, packet: &Packet) {
-        let headers = Headers::parse(packet).ok();
+        let wants_resets = self.triggers().any(|trigger| *trigger == Trigger::Reset);
+        let matches_all = self.options.filter.matches_all();
+        let headers = if matches_all && !wants_resets { None } else { Headers::parse(packet).ok() };
         let arrived = &mut self.arrived;
-        arrived.matches = self.options.filter.matches(packet.data(), headers.as_ref());
+        arrived.matches =
+            matches_all || self.options.filter.matches(packet.data(), headers.as_ref());
         arrived.is_reset = headers.is_some_and(|headers| {
             matches!(headers.transport, Transport::Tcp { flags, .. } if flags.contains(TcpFlags::RST))
         });
@@ -243,9 +246,8 @@ impl Tap {
         if self.options.comments == Comments::None {
             return 0;
         }
-        let line = account.brief(engine);
-        if !line.is_empty() {
-            self.comments.push_str(&line);
+        account.write_brief(engine, &mut self.comments);
+        if !self.comments.is_empty() {
             self.comments.push('\n');
         }
         let brief = self.comments.len();

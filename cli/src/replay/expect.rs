@@ -24,6 +24,9 @@ pub(super) const MAX_SHOWN: u64 = 10;
 /// How far ahead a packet is looked for that is not the next.
 const WINDOW: usize = 64;
 
+/// Buffers that are kept for use again.
+const MAX_SPARE: usize = 64;
+
 /// Packets of one leg that wait while another's are read.
 const MAX_WAITING: usize = 65_536;
 
@@ -58,9 +61,11 @@ pub(super) struct Expect {
     ended: bool,
     tolerance: Duration,
     fault: Option<Fault>,
-    /// A packet as a capture would hold it.
+    /// The packet that leaves with its checksum completed, if it was not.
     complete: Packet,
     read: Packet,
+    /// Buffers of packets that were compared, for use again.
+    spare: Vec<Vec<u8>>,
     shown: String,
     counts: Counts,
 }
@@ -104,6 +109,7 @@ impl Expect {
             fault: None,
             complete: Packet::with_capacity(0),
             read: Packet::max_sized(),
+            spare: Vec::new(),
             shown: String::new(),
             counts: Counts::default(),
         })
@@ -120,18 +126,23 @@ impl Expect {
     ) {
         let leg = packet.leg;
         self.fill(leg, 1, legs);
-        complete(packet, &mut self.complete);
+        if is_partial(packet) {
+            self.complete.copy_from(packet);
+            checksum::complete(&mut self.complete);
+        }
         let found = if self.front_is_same(leg, 0, packet) {
             Some(0)
         } else {
             self.fill(leg, WINDOW, legs);
             (0..WINDOW).find(|n| self.front_is_same(leg, *n, packet))
         };
-        let account = if decided { engine.account() } else { account_of(engine, packet) };
-        let said = account.map(|account| account.brief(engine)).unwrap_or_default();
+        let said = || {
+            let account = if decided { engine.account() } else { account_of(engine, packet) };
+            account.map(|account| account.brief(engine)).unwrap_or_default()
+        };
         let Some(ahead) = found else {
             let line = line(packet);
-            let odd = Odd { at: now, line, data: self.complete.data().to_vec(), said };
+            let odd = Odd { at: now, line, data: self.held(packet).to_vec(), said: said() };
             self.settle(leg, true);
             if let Some(place) = self.odd.get_mut(usize::from(leg.0)) {
                 *place = Some(odd);
@@ -144,7 +155,7 @@ impl Expect {
             }
             self.counts.reordered += 1;
             let text = format!("sent at {now}, before {ahead} others recorded at that time");
-            self.show("order", leg, 0, &[&text, &line(packet), &said]);
+            self.show("order", leg, 0, &[&text, &line(packet), &said()]);
             return;
         }
         self.settle(leg, ahead > 0);
@@ -155,7 +166,10 @@ impl Expect {
         if off > self.tolerance {
             self.counts.other_time += 1;
             let text = format!("sent at {now}, recorded at {}", expected.at);
-            self.show("time", leg, expected.frame, &[&text, &line(packet), &said]);
+            self.show("time", leg, expected.frame, &[&text, &line(packet), &said()]);
+        }
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(expected.data);
         }
     }
 
@@ -208,7 +222,12 @@ impl Expect {
 
     fn front_is_same(&self, leg: LegId, n: usize, packet: &Packet) -> bool {
         let expected = self.waiting.get(usize::from(leg.0)).and_then(|waiting| waiting.get(n));
-        expected.is_some_and(|expected| is_same(expected, packet, &self.complete))
+        expected.is_some_and(|expected| is_same(expected, packet, self.held(packet)))
+    }
+
+    /// What a capture holds of the packet that leaves: with its checksum complete.
+    fn held<'a>(&'a self, packet: &'a Packet) -> &'a [u8] {
+        if is_partial(packet) { self.complete.data() } else { packet.data() }
     }
 
     /// True if the packet that waits so far ahead was recorded at the same time as all in front of it.
@@ -279,10 +298,13 @@ impl Expect {
                 "cannot compare with interface `{name}`: no leg has its name"
             )));
         };
+        let mut data = self.spare.pop().unwrap_or_default();
+        data.clear();
+        data.extend_from_slice(self.read.data());
         let recorded = Recorded {
             at: Instant::ZERO + captured.time.saturating_sub(self.epoch),
             frame: self.reader.packets() + self.reader.skipped(),
-            data: self.read.data().to_vec(),
+            data,
             cut: captured.cut,
         };
         let Some(waiting) = self.waiting.get_mut(usize::from(leg.0)) else { return Ok(()) };
@@ -300,18 +322,14 @@ fn line(packet: &Packet) -> String {
     Line::of(packet).to_string()
 }
 
-/// Makes `copy` what a capture holds of `packet`: with its checksum complete.
-fn complete(packet: &Packet, copy: &mut Packet) {
-    copy.copy_from(packet);
-    if matches!(packet.offload.checksum, Checksum::Partial { .. }) {
-        checksum::complete(copy);
-    }
+const fn is_partial(packet: &Packet) -> bool {
+    matches!(packet.offload.checksum, Checksum::Partial { .. })
 }
 
-fn is_same(expected: &Recorded, packet: &Packet, complete: &Packet) -> bool {
+fn is_same(expected: &Recorded, packet: &Packet, held: &[u8]) -> bool {
     let whole = expected.data.len() + expected.cut as usize;
     // Of a packet that was cut the checksum could not be completed.
-    let sent = if expected.cut > 0 { packet.data() } else { complete.data() };
+    let sent = if expected.cut > 0 { packet.data() } else { held };
     whole == sent.len() && sent.starts_with(&expected.data)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use nat::account::View;
-use nat::{Account, DropReason, Engine, Verdict};
+use nat::{Account, DropReason, Engine, Pool, Verdict};
 use netstack::wire::text::Line;
 use netstack::{Instant, LegId, Packet};
 use serde::Serialize;
@@ -26,6 +26,12 @@ pub(super) struct Lines {
     frame: u64,
     leg: LegId,
     came: String,
+    left: String,
+    flow: String,
+    /// Backends as people call them, by pool.
+    backends: Vec<Vec<String>>,
+    /// The line in the making.
+    line: Vec<u8>,
     /// Why nothing is written any more.
     error: Option<io::Error>,
 }
@@ -40,10 +46,10 @@ struct Verdicts<'a> {
     came: Option<&'a str>,
     verdict: &'static str,
     out_leg: Option<&'a str>,
-    out: Option<String>,
-    flow: Option<String>,
+    out: Option<&'a str>,
+    flow: Option<&'a str>,
     service: Option<&'a str>,
-    backend: Option<String>,
+    backend: Option<&'a str>,
     reason: Option<&'static str>,
 }
 
@@ -64,13 +70,16 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
-    pub(super) const fn new(out: Box<dyn Write>, form: Form, legs: Vec<String>) -> Self {
-        Self { out, form, legs, frame: 0, leg: LegId(0), came: String::new(), error: None }
+    pub(super) fn new(out: Box<dyn Write>, form: Form, legs: Vec<String>) -> Self {
+        let (came, left, flow) = (String::new(), String::new(), String::new());
+        let (frame, leg, backends, line) = (0, LegId(0), Vec::new(), Vec::new());
+        Self { out, form, legs, frame, leg, came, left, flow, backends, line, error: None }
     }
 
     pub(super) fn arrives(&mut self, frame: u64, packet: &Packet) {
         (self.frame, self.leg) = (frame, packet.leg);
-        self.came = Line::of(packet).to_string();
+        self.came.clear();
+        Line::of(packet).write_to(&mut self.came);
     }
 
     pub(super) fn decided(
@@ -80,12 +89,11 @@ impl Lines {
         verdict: Verdict,
         packet: &Packet,
     ) {
-        let came = (self.frame, self.leg, std::mem::take(&mut self.came));
-        self.write(now, engine, engine.account(), Some(verdict), Some(&came), packet);
+        self.write(now, engine, engine.account(), Some(verdict), packet);
     }
 
     pub(super) fn leaves(&mut self, now: Instant, engine: &Engine, packet: &Packet) {
-        self.write(now, engine, account_of(engine, packet), None, None, packet);
+        self.write(now, engine, account_of(engine, packet), None, packet);
     }
 
     /// Ends them.
@@ -99,46 +107,67 @@ impl Lines {
         }
     }
 
+    /// Writes the line of the packet that came, if there is a verdict on it, or else of one that left.
     fn write(
         &mut self,
         now: Instant,
         engine: &Engine,
         account: Option<&Account>,
         verdict: Option<Verdict>,
-        came: Option<&(u64, LegId, String)>,
         packet: &Packet,
     ) {
         if self.error.is_some() {
             return;
         }
+        if self.backends.is_empty() {
+            self.backends = engine.pools().iter().map(names).collect();
+        }
+        let (left, flow) = (&mut self.left, &mut self.flow);
+        (left.clear(), flow.clear());
+        let leaves = verdict.is_none_or(leaves);
+        if leaves {
+            Line::of(packet).write_to(left);
+        }
+        let id = account.and_then(|account| account.flow.as_ref()).map(|flow| flow.id);
+        if let Some(id) = id {
+            id.write(flow);
+        }
         let name = |leg: LegId| self.legs.get(usize::from(leg.0)).map(String::as_str);
-        let left = verdict.is_none_or(leaves).then(|| Line::of(packet).to_string());
         let service = account.and_then(Account::service).and_then(|id| engine.services().get(id));
+        let backend = account.and_then(Account::backend).and_then(|(pool, backend)| {
+            self.backends.get(usize::from(pool.0))?.get(usize::from(backend.0))
+        });
         let line = Verdicts {
-            n: came.map(|(frame, ..)| *frame),
+            n: verdict.map(|_| self.frame),
             t: Seconds(now),
-            leg: came.and_then(|(_, leg, _)| name(*leg)),
-            came: came.map(|(_, _, line)| line.as_str()),
+            leg: verdict.and_then(|_| name(self.leg)),
+            came: verdict.map(|_| self.came.as_str()),
             verdict: verdict.map_or("send", verdict_name),
-            out_leg: left.as_ref().and_then(|_| name(packet.leg)),
-            out: left,
-            flow: account.and_then(|a| a.flow.as_ref()).map(|flow| flow.id.to_string()),
+            out_leg: if leaves { name(packet.leg) } else { None },
+            out: leaves.then_some(self.left.as_str()),
+            flow: id.map(|_| self.flow.as_str()),
             service: service.map(|service| service.name.as_str()),
-            backend: account.and_then(|account| backend(account, engine)),
+            backend: backend.map(String::as_str),
             reason: verdict.and_then(reason).map(DropReason::name),
         };
-        let written = match self.form {
-            Form::Json => serde_json::to_writer(&mut self.out, &line)
-                .map_err(io::Error::from)
-                .and_then(|()| self.out.write_all(b"\n")),
-            Form::Text => text(&mut self.out, now, &line),
+        self.line.clear();
+        let made = match self.form {
+            Form::Json => serde_json::to_writer(&mut self.line, &line).map_err(io::Error::from),
+            Form::Text => text(&mut self.line, now, &line),
         };
-        self.error = written.err();
+        self.line.push(b'\n');
+        self.error = made.and_then(|()| self.out.write_all(&self.line)).err();
     }
 }
 
+/// The names of a pool's backends.
+fn names(pool: &Pool) -> Vec<String> {
+    let backends = pool.backends().iter();
+    backends.map(|backend| format!("{}/{}", pool.name(), backend.config.name)).collect()
+}
+
 /// `12  0.001200s  client  tcp …  forward  web1  tcp …  web/web1`.
-fn text(out: &mut dyn Write, now: Instant, line: &Verdicts<'_>) -> io::Result<()> {
+fn text(out: &mut impl Write, now: Instant, line: &Verdicts<'_>) -> io::Result<()> {
     match line.n {
         Some(n) => write!(out, "{n:>6}")?,
         None => write!(out, "      ")?,
@@ -151,10 +180,10 @@ fn text(out: &mut dyn Write, now: Instant, line: &Verdicts<'_>) -> io::Result<()
     if let Some(reason) = line.reason {
         write!(out, ":{reason}")?;
     }
-    for word in [line.out_leg, line.out.as_deref(), line.backend.as_deref()].into_iter().flatten() {
+    for word in [line.out_leg, line.out, line.backend].into_iter().flatten() {
         write!(out, "  {word}")?;
     }
-    writeln!(out)
+    Ok(())
 }
 
 /// The account of a packet that leaves and was not decided on just now: of a segment of a connection that
