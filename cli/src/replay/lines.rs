@@ -123,7 +123,8 @@ impl Lines {
             self.backends = engine.pools().iter().map(names).collect();
         }
         let (left, flow) = (&mut self.left, &mut self.flow);
-        (left.clear(), flow.clear());
+        left.clear();
+        flow.clear();
         let leaves = verdict.is_none_or(leaves);
         if leaves {
             Line::of(packet).write_to(left);

@@ -138,7 +138,7 @@ fn balancing(plan: &Plan) -> Balancing {
     let mut engine = Config::new(plan.seed, engine_legs.collect(), pools, services);
     configure(&plan.settings, &mut engine);
     engine.snat.addresses = snat(plan, 0);
-    Balancing { engine, legs, applications, probes, capture: None }
+    Balancing { engine, legs, applications, probes, capture: None, written: None }
 }
 
 fn configure(settings: &Settings, engine: &mut Config) {
