@@ -1,5 +1,7 @@
 //! Packets of all kinds, in any order.
 
+#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "its lines are right")]
+
 use nat::Engine;
 use nat::rng::Rng;
 use netstack::wire::text;

@@ -1,7 +1,5 @@
 //! A copy of an engine that is asked in its stead.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as it does")]
-
 use std::time::Duration;
 
 use nat::rng::Rng;
