@@ -37,6 +37,7 @@ mod pickup;
 mod policy;
 mod reopen;
 mod room;
+mod routing;
 mod source;
 mod track;
 mod tunnel;
@@ -46,7 +47,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use netstack::wire::{Address, Family, Headers, Malformed, Transport, Tuple};
+use netstack::wire::{Address, Headers, Malformed, Transport, Tuple};
 use netstack::{Instant, LegId, Packet};
 
 use crate::account::{Account, Note};
@@ -58,7 +59,6 @@ use crate::fragment::{Fragments, Identifications};
 use crate::health::Health;
 use crate::icmp::ErrorBudget;
 use crate::limits::{EXPIRE_BATCH, PENDING_SYNS, PRESIZED_FLOWS};
-use crate::rewrite;
 use crate::rng::{Rng, derive};
 use crate::route::Routes;
 use crate::service::Services;
@@ -454,51 +454,6 @@ impl Engine {
             _ if self.own.contains(headers.dst) => Verdict::Drop(DropReason::ProtocolUnsupported),
             _ => self.route(now, packet, headers),
         }
-    }
-
-    /// Why addresses like these cannot be on this wire.
-    fn martian(&self, headers: &Headers) -> Option<DropReason> {
-        let Headers { src, dst, .. } = *headers;
-        let to_all = |at| self.routes.is_broadcast(at) && !self.own.contains(at);
-        let no_host = !src.is_unicast() || to_all(src);
-        if no_host || src.is_loopback() || dst.is_loopback() || self.own.contains(src) {
-            Some(DropReason::Martian)
-        } else if !dst.is_unicast() || to_all(dst) {
-            Some(DropReason::Multicast)
-        } else {
-            None
-        }
-    }
-
-    /// Passes on a packet of which nothing is ours.
-    fn route(&mut self, now: Instant, packet: &mut Packet, headers: &Headers) -> Verdict {
-        match self.routes.lookup(headers.dst) {
-            Some(leg) if self.legs > 1 && leg != packet.leg => {
-                if let Some(mtu) = self.mtus.exceeded(leg, packet, headers)
-                    && !mtu::may_be_cut(packet)
-                {
-                    return self.refuse_too_big(now, packet, headers, mtu);
-                }
-                if !rewrite::decrement_ttl(packet, headers) {
-                    return self.reject_ttl(now, packet, headers);
-                }
-                self.leave(packet, headers, leg)
-            }
-            _ => Verdict::Drop(DropReason::NoRoute),
-        }
-    }
-
-    /// Where a client is answered: by the leg that its packet came by, if it may have come by that. Its
-    /// address may lie within the backends' network by number alone (RFC 4787 REQ-7).
-    fn leg_to(&self, address: Address, came_by: LegId) -> LegId {
-        if self.routes.leads(came_by, address) {
-            return came_by;
-        }
-        self.routes.lookup(address).unwrap_or(came_by)
-    }
-
-    fn own_address(&self, family: Family) -> Option<Address> {
-        self.own.any(family)
     }
 }
 
