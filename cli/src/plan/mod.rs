@@ -217,8 +217,6 @@ impl Plan {
         let seed = self.engine.seed;
         let mut endpoint = EndpointConfig::new([derive(seed, 6), derive(seed, 7)]);
         endpoint.mtu = mtu;
-        endpoint.receive_buffer = BUFFER;
-        endpoint.send_buffer = BUFFER;
         endpoint.max_half_open = self.engine.limits.half_open;
         let stack = Stack::new(Endpoint::new(endpoint));
         let watch = Watch::new(stack.clone(), derive(seed, 8));
@@ -264,10 +262,6 @@ impl Plan {
         Ok((Balancer::new(engine, proxy), stats))
     }
 }
-
-/// Bytes of each connection's buffers, each way: more would be mapped and unmapped by the allocator for
-/// every connection, which costs more than the connection.
-const BUFFER: usize = 64 << 10;
 
 fn accept<C: Connect>(
     connect: C,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use slab::Slab;
 use smoltcp::socket::tcp::State;
 
 use super::connection::{Connection, ConnectionId, Outcome, Owner, Position};
 use super::endpoint::{Endpoint, Entry};
 use super::ingress::is_possible;
+use super::streams::Streams;
 use crate::time::Instant;
 use crate::wire::{Protocol, Tuple};
 
@@ -138,11 +140,12 @@ impl Endpoint {
             return Err(ConnectError::Address);
         }
         let isn = self.secret.isn(self.now, &tuple);
-        let mut connection = Connection::new(&self.config, self.now, tuple, isn, &mut self.scratch);
+        let mut connection = self.new_connection(tuple, isn);
         // The caller's time may be stale; count from when the SYN leaves.
         connection.waiting_since = None;
         connection.owner = Owner::Application;
-        if !connection.connect() {
+        connection.passive = false;
+        if !connection.control.connect() {
             return Err(ConnectError::Address);
         }
         let index = self.insert(connection);
@@ -215,16 +218,15 @@ impl Endpoint {
     /// # Errors
     /// [`StreamError`]; what arrived before a reset can be read first.
     pub fn recv(&mut self, id: ConnectionId, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        let connection = self.get_mut(id).ok_or(StreamError::Unknown)?;
-        let read = match connection.socket_mut() {
-            // Copies from both parts of a ring that wraps.
-            Some(socket) if socket.recv_queue() > 0 => socket.recv_slice(buffer).unwrap_or(0),
-            _ => return Self::nothing_to_read(connection),
-        };
-        connection.sequence.consumed(read);
+        let Self { connections, pool, .. } = self;
+        let connection = find(connections, id).ok_or(StreamError::Unknown)?;
+        let streams = connection.streams.as_mut().filter(|streams| streams.readable() > 0);
+        let Some(streams) = streams else { return Self::nothing_to_read(connection) };
+        let read = streams.receiver.read(pool, buffer);
         connection.position.read += read as u64;
-        connection.release_buffers();
-        if connection.outcome.is_none() && connection.window_reopened() {
+        connection.release(pool);
+        let reopened = connection.streams.as_ref().is_some_and(Streams::window_update_due);
+        if reopened && connection.outcome.is_none() {
             self.mark_dirty(id.index as usize);
         }
         Ok(read)
@@ -245,26 +247,22 @@ impl Endpoint {
     /// # Errors
     /// [`StreamError`]
     pub fn send(&mut self, id: ConnectionId, data: &[u8]) -> Result<usize, StreamError> {
-        let connection = self.get_mut(id).ok_or(StreamError::Unknown)?;
+        let Self { connections, pool, now, .. } = self;
+        let connection = find(connections, id).ok_or(StreamError::Unknown)?;
         if let Some(outcome) = connection.outcome {
             return outcome.of_writing();
         }
         match connection.state() {
-            _ if connection.fin_pending => return Err(StreamError::WriteClosed),
             State::Established | State::CloseWait => {}
             State::SynSent | State::SynReceived => return Err(StreamError::WouldBlock),
             _ => return Err(StreamError::WriteClosed),
         }
-        let idle = connection.send_queue() == 0;
-        let socket = connection.socket_mut().ok_or(StreamError::WriteClosed)?;
-        let sent = socket.send_slice(data).map_err(|_| StreamError::WriteClosed)?;
+        let streams = connection.streams.as_mut().ok_or(StreamError::WriteClosed)?;
+        let sent = streams.sender.write(*now, pool, data);
         if sent == 0 && !data.is_empty() {
             return Err(StreamError::WouldBlock);
         }
         connection.position.written += sent as u64;
-        if idle {
-            connection.waiting_since = None;
-        }
         self.mark_dirty(id.index as usize);
         Ok(sent)
     }
@@ -274,16 +272,17 @@ impl Endpoint {
     /// # Errors
     /// [`StreamError`] if there is no connection to close; not if the FIN has been sent before.
     pub fn shutdown(&mut self, id: ConnectionId) -> Result<(), StreamError> {
+        let now = self.now;
         let connection = self.get_mut(id).ok_or(StreamError::Unknown)?;
         match (connection.outcome, connection.state()) {
             (Some(Outcome::Finished), _) => return Ok(()),
             (Some(outcome), _) => return outcome.of_writing().map(|_| ()),
-            (None, State::SynSent) => return Err(StreamError::WouldBlock),
-            (None, State::SynReceived | State::Established | State::CloseWait) => {}
+            (None, State::SynSent | State::SynReceived) => return Err(StreamError::WouldBlock),
+            (None, State::Established | State::CloseWait) => {}
             (None, _) => return Ok(()),
         }
         connection.waiting_since = None;
-        connection.close_sending();
+        connection.close_sending(now);
         self.mark_dirty(id.index as usize);
         Ok(())
     }
@@ -292,16 +291,17 @@ impl Endpoint {
     /// FIN behind it. If received bytes have not been read, the peer gets a RST instead, for it must
     /// not believe that they were (RFC 2525 section 2.17). The id is of no use afterwards.
     pub fn close(&mut self, id: ConnectionId) {
+        let now = self.now;
         let Some(connection) = self.get_mut(id) else { return };
         if connection.outcome.is_some() {
             return self.remove(id.index as usize);
         }
-        if connection.state() == State::SynSent || connection.recv_queue() > 0 {
+        if !connection.is_synchronized() || connection.recv_queue() > 0 {
             return self.abort_index(id.index as usize);
         }
         connection.owner = Owner::Nobody;
         connection.waiting_since = None;
-        connection.close_sending();
+        connection.close_sending(now);
         self.mark_dirty(id.index as usize);
     }
 
@@ -329,4 +329,8 @@ impl Endpoint {
             None => waker.wake_by_ref(),
         }
     }
+}
+
+fn find(connections: &mut Slab<Connection>, id: ConnectionId) -> Option<&mut Connection> {
+    connections.get_mut(id.index as usize).filter(|connection| connection.id == id)
 }

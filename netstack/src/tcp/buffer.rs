@@ -85,6 +85,7 @@ impl Pool {
     }
 
     /// The most bytes that may be lent.
+    #[cfg(test)]
     pub(super) const fn limit(&self) -> usize {
         self.limit
     }
@@ -127,6 +128,7 @@ impl ByteQueue {
 
     /// Bytes of memory that the queue keeps: its blocks, which the pool counts, and the places for
     /// them, which it does not.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.blocks.iter().flatten().count() * BLOCK
             + self.blocks.capacity() * size_of::<Option<Block>>()

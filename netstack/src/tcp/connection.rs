@@ -1,22 +1,23 @@
-//! One connection: a smoltcp socket in an interface of its own, and what smoltcp does not keep.
+//! One connection: its state machine, its streams, and who holds it.
 
 use std::task::Waker;
+use std::time::Duration;
 
-use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint};
+use smoltcp::socket::tcp::State;
 
-use super::acceptance::AckBounds;
+use super::acceptance::touches_window;
+use super::buffer::Pool;
+use super::control::{Control, Emitted};
+use super::header::{self, Header};
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
-use super::rescue::Silence;
-use super::sequence::{Sequence, before};
+use super::mss;
+use super::streams::Streams;
+use super::syn::options::SynOptions;
 use super::timers::Armed;
-use super::wire::{self, Link};
-use super::{clock, isn, mss};
+use super::timestamps::{Clock, Stamp};
 use crate::packet::Packet;
 use crate::time::Instant;
-use crate::wire::fields::tcp_field;
-use crate::wire::{Tcp, TcpFlags, Tuple};
+use crate::wire::{Family, Tcp, TcpFlags, Tuple};
 
 /// Names a connection of an [`Endpoint`](super::Endpoint). Never names another one later (not before
 /// 2^32 connections have been made).
@@ -59,6 +60,33 @@ pub(super) enum Outcome {
     TimedOut,
 }
 
+/// What a timer of a connection brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timeout {
+    Nothing,
+    /// There may be something to send.
+    Egress,
+    /// The peer has not answered for too long.
+    Expired,
+}
+
+/// What is known of how a connection's SYNs are to read, before there are streams.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handshake {
+    /// What our SYN offers.
+    pub(super) ours: SynOptions,
+    /// What the peer's SYN said, once it has come.
+    pub(super) peer: Option<SynOptions>,
+    /// The window of the peer's SYN, in bytes.
+    pub(super) peer_window: u16,
+    pub(super) clock: Clock,
+    /// The window of our SYN, which is never scaled.
+    pub(super) window: u16,
+    /// When our SYN left first, and how often it has left.
+    pub(super) sent_at: Option<Instant>,
+    pub(super) sent: u32,
+}
+
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     /// The tuple as incoming packets name it: the peer is its source.
@@ -74,19 +102,22 @@ pub(super) struct Connection {
     /// It counts as half-open.
     pub(super) half_open: bool,
     pub(super) armed: Armed,
-    /// The application is done writing, and the socket will hear of it when all has been acknowledged.
-    pub(super) fin_pending: bool,
-    /// When an acknowledgment is sent if nothing takes it along before.
-    pub(super) ack_due: Option<Instant>,
-    /// Since when the peer has owed us something; nothing means since the next drain.
+    /// Since when the peer has owed us a SYN or a FIN; nothing means since the next drain.
     pub(super) waiting_since: Option<Instant>,
-    pub(super) sequence: Sequence,
-    pub(super) silence: Silence,
     /// How far the application is in both streams.
     pub(super) position: Position,
-    /// Payload bytes of the longest segment to send.
-    pub(super) mss: u16,
-    socket: Option<OneSocket>,
+    pub(super) control: Control,
+    pub(super) handshake: Handshake,
+    /// From the handshake on.
+    pub(super) streams: Option<Streams>,
+    wakers: Wakers,
+}
+
+/// Who waits for the connection: one to read, one to write.
+#[derive(Debug, Default)]
+struct Wakers {
+    read: Option<Waker>,
+    write: Option<Waker>,
 }
 
 impl Connection {
@@ -95,7 +126,7 @@ impl Connection {
         now: Instant,
         tuple: Tuple,
         isn: u32,
-        scratch: &mut Packet,
+        clock: Clock,
     ) -> Self {
         Self {
             id: ConnectionId { index: 0, generation: 0 },
@@ -106,148 +137,138 @@ impl Connection {
             outcome: None,
             dirty: false,
             half_open: false,
-            fin_pending: false,
             armed: Armed::NONE,
-            ack_due: None,
             waiting_since: Some(now),
-            sequence: Sequence::default(),
-            silence: Silence::default(),
             position: Position::default(),
-            mss: mss::effective(None, config.mtu, tuple.dst.family()),
-            socket: Some(OneSocket::new(config, now, isn, scratch)),
+            control: Control::new(now, tuple, isn),
+            handshake: Handshake::new(config, &tuple, clock),
+            streams: None,
+            wakers: Wakers::default(),
         }
     }
 
-    /// Waits for the SYN of the tuple; false if smoltcp will not.
-    pub(super) fn listen(&mut self) -> bool {
-        let local = endpoint(&self.tuple, false);
-        self.socket_mut().is_some_and(|socket| socket.listen(local).is_ok())
-    }
-
-    /// Begins with a SYN; false if smoltcp will not.
-    pub(super) fn connect(&mut self) -> bool {
-        let (remote, local) = (endpoint(&self.tuple, true), endpoint(&self.tuple, false));
-        self.passive = false;
-        let Some(one) = &mut self.socket else { return false };
-        let socket = one.sockets.get_mut::<Socket<'_>>(one.handle);
-        socket.connect(one.interface.context(), remote, local).is_ok()
-    }
-
     pub(super) fn state(&self) -> State {
-        self.socket().map_or(State::Closed, Socket::state)
+        self.control.state()
     }
 
-    pub(super) fn socket(&self) -> Option<&Socket<'static>> {
-        self.socket.as_ref().map(|one| one.sockets.get(one.handle))
-    }
-
-    pub(super) fn socket_mut(&mut self) -> Option<&mut Socket<'static>> {
-        self.socket.as_mut().map(|one| one.sockets.get_mut(one.handle))
+    /// True from the moment on in which both SYNs have been acknowledged.
+    pub(super) const fn is_synchronized(&self) -> bool {
+        self.streams.is_some()
     }
 
     /// Bytes received and not read.
     pub(super) fn recv_queue(&self) -> usize {
-        self.socket().map_or(0, Socket::recv_queue)
+        self.streams.as_ref().map_or(0, Streams::readable)
     }
 
     /// Bytes written and not acknowledged.
     pub(super) fn send_queue(&self) -> usize {
-        self.socket().map_or(0, Socket::send_queue)
+        self.streams.as_ref().map_or(0, Streams::unacknowledged)
     }
 
     /// The next sequence number that we expect.
     pub(super) fn rcv_nxt(&self) -> u32 {
-        self.sequence.rcv_nxt(self.state(), self.recv_queue())
+        let first = self.control.initial.irs.wrapping_add(1);
+        self.streams.as_ref().map_or(first, Streams::rcv_nxt)
     }
 
-    /// True for a SYN that tells the peer's sequence numbers and options: the first, or the answer to
-    /// ours.
-    pub(super) fn expects(&self, syn: &Tcp<&[u8]>) -> bool {
-        match self.state() {
-            State::Listen => true,
-            State::SynSent => {
-                !syn.flags().contains(TcpFlags::ACK) || syn.ack() == self.sequence.snd_nxt
-            }
-            _ => false,
+    /// Bytes that the peer may still send by what we last advertised.
+    pub(super) fn receive_window(&self) -> u32 {
+        let told = u32::from(self.handshake.window);
+        self.streams.as_ref().map_or(told, Streams::receive_window)
+    }
+
+    /// The sequence numbers of ours that the peer may acknowledge: from the oldest that it has not to
+    /// the next that we send.
+    pub(super) fn outstanding(&self) -> (u32, u32) {
+        let isn = self.control.initial.isn;
+        let first = (isn, isn.wrapping_add(1));
+        self.streams.as_ref().map_or(first, Streams::outstanding)
+    }
+
+    /// True for a segment that may touch the window (RFC 9293 section 3.10.7.4).
+    pub(super) fn is_acceptable(&self, tcp: &Tcp<&[u8]>) -> bool {
+        touches_window(tcp.seq(), tcp.sequence_len(), self.rcv_nxt(), self.receive_window())
+    }
+
+    /// Sequence numbers and window for a segment of our own making.
+    pub(super) fn numbers(&self) -> (u32, u32, u16) {
+        let window = self.streams.as_ref().map_or(self.handshake.window, Streams::window_field);
+        (self.outstanding().1, self.rcv_nxt(), window)
+    }
+
+    /// Takes note that the handshake is complete: there are streams from here on.
+    pub(super) fn establish(&mut self, config: &EndpointConfig, now: Instant, seed: u64) {
+        if let Some(peer) = self.handshake.peer {
+            let streams = Streams::new(
+                config,
+                now,
+                &self.tuple,
+                self.control.initial,
+                &self.handshake,
+                peer,
+                seed,
+            );
+            self.streams = Some(streams);
+            self.wake();
         }
     }
 
-    /// Hands a packet to the socket; true if it wrote an answer into `reply`.
-    pub(super) fn receive(&mut self, now: Instant, data: &[u8], reply: &mut Packet) -> bool {
-        let Some(one) = &mut self.socket else { return false };
-        let mut link = Link::new(Some(data), reply);
-        one.interface.poll_ingress_single(clock::to_socket(now), &mut link, &mut one.sockets);
-        let emitted = link.emitted;
-        if emitted {
-            self.sent(reply);
-        }
-        emitted
-    }
-
-    /// Writes the next segment that the socket wants to send, ready to leave; false if there is none.
+    /// Writes the next segment that is to leave; false if there is none.
     pub(super) fn transmit(&mut self, now: Instant, packet: &mut Packet) -> bool {
-        // A dead one that is kept to be read would say RST.
-        let Some(one) = self.socket.as_mut().filter(|_| self.outcome.is_none()) else {
-            return false;
-        };
-        let mut link = Link::new(None, packet);
-        let result = one.interface.poll_egress(clock::to_socket(now), &mut link, &mut one.sockets);
-        if result == PollResult::None || !link.emitted {
-            self.ack_due = None;
+        // A dead one that is kept to be read has nothing to say.
+        if self.outcome.is_some() {
             return false;
         }
-        self.sent(packet);
-        wire::offload(packet, self.tuple.dst, self.tuple.src, self.mss);
-        true
+        match &mut self.streams {
+            Some(streams) => streams.transmit(now, &self.tuple, packet),
+            None => self.transmit_syn(now, packet),
+        }
     }
 
-    /// Notes and corrects what smoltcp wrote.
-    fn sent(&mut self, packet: &mut Packet) {
-        let family = self.tuple.dst.family();
-        let mtu = self.socket.as_ref().map_or(mss::SOCKET_MTU, |one| one.mtu);
-        let Some(start) = wire::tcp_offset(packet.data()) else { return };
-        let segment = &mut packet.data_mut()[start..];
-        let Some(tcp) = Tcp::new_checked(&*segment) else { return };
-        let syn = tcp.flags().contains(TcpFlags::SYN);
-        if tcp.flags().contains(TcpFlags::RST) {
-            return;
-        }
-        if !syn {
-            let window = self.sequence.lasting_window(tcp.window());
-            segment[tcp_field::WINDOW].copy_from_slice(&window.to_be_bytes());
-        }
-        let Some(tcp) = Tcp::new_checked(&*segment) else { return };
-        // After a timeout smoltcp sends from the oldest byte on, and acknowledges from there too. A
-        // segment so old is ignored whole, with its acknowledgment, by a peer like smoltcp: two such
-        // peers would never hear each other again. RFC 9293 section 3.10.7.4: <SEQ=SND.NXT>.
-        let rewound = tcp.sequence_len() == 0 && before(tcp.seq(), self.sequence.snd_nxt);
-        self.sequence.sent(&tcp, if syn { mss::read(&tcp) } else { mss::SynOptions::default() });
-        if syn {
-            mss::rewrite(segment, mss::of_mtu(mtu, family));
-        } else if rewound {
-            segment[tcp_field::SEQ].copy_from_slice(&self.sequence.snd_nxt.to_be_bytes());
-        }
+    fn transmit_syn(&mut self, now: Instant, packet: &mut Packet) -> bool {
+        let Some(emitted) = self.control.poll(now) else { return false };
+        let (handshake, initial) = (&mut self.handshake, self.control.initial);
+        let (flags, options) = match (emitted, handshake.peer) {
+            (Emitted::Syn, _) => (TcpFlags::SYN, handshake.ours_at(now)),
+            (Emitted::SynAck, Some(peer)) => {
+                (TcpFlags::SYN | TcpFlags::ACK, peer.answer(&handshake.ours_at(now)))
+            }
+            _ => return false,
+        };
+        handshake.sent_at.get_or_insert(now);
+        handshake.sent += 1;
+        let ack = initial.irs.wrapping_add(1);
+        let header = Header { seq: initial.isn, ack, flags, window: handshake.window };
+        header::begin(packet, &self.tuple, &header, options.write().bytes(), 0, u16::MAX);
+        true
     }
 
     /// The first instant at which something must be done, [`Instant::FAR_FUTURE`] if nothing.
     pub(super) fn deadline(&mut self, now: Instant, config: &EndpointConfig) -> Instant {
-        let give_up = self.give_up_at(config);
-        // While an acknowledgment waits, smoltcp would say "now".
-        let next = self.ack_due.or_else(|| self.poll_at(now));
-        let silent = next.is_none() && self.outcome.is_none() && self.send_queue() > 0;
-        let spoken_to = self.silence.deadline(now, silent);
-        next.or(spoken_to).map_or(give_up, |next| next.min(give_up))
+        if self.outcome.is_some() {
+            return Instant::FAR_FUTURE;
+        }
+        let next = match &self.streams {
+            Some(streams) => streams.deadline(),
+            None => self.control.poll_at(now),
+        };
+        next.unwrap_or(Instant::FAR_FUTURE).min(self.give_up_at(config))
     }
 
-    /// True if the socket, or a waiting acknowledgment, wants to be polled for egress.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        self.ack_due.or_else(|| self.poll_at(now)).is_some_and(|at| at <= now)
-    }
-
-    fn poll_at(&mut self, now: Instant) -> Option<Instant> {
-        let one = self.socket.as_mut().filter(|_| self.outcome.is_none())?;
-        let at = one.interface.poll_at(clock::to_socket(now), &one.sockets)?;
-        Some(clock::from_socket(at))
+    /// Lets time pass.
+    pub(super) fn on_timeout(&mut self, now: Instant, config: &EndpointConfig) -> Timeout {
+        if self.outcome.is_some() {
+            return Timeout::Nothing;
+        }
+        if self.give_up_at(config) <= now {
+            return Timeout::Expired;
+        }
+        match &mut self.streams {
+            Some(streams) => streams.on_timeout(now),
+            None if self.control.poll_at(now).is_some_and(|at| at <= now) => Timeout::Egress,
+            None => Timeout::Nothing,
+        }
     }
 
     /// When the connection is given up if nothing happens (see the table in the theory of operation).
@@ -255,126 +276,102 @@ impl Connection {
         let (Some(since), None) = (self.waiting_since, self.outcome) else {
             return Instant::FAR_FUTURE;
         };
-        let patience = match self.state() {
+        let patience: Duration = match self.state() {
             State::SynSent => config.connect_timeout,
             State::SynReceived => HALF_OPEN_TIMEOUT,
             State::FinWait2 if self.owner == Owner::Nobody => FIN_WAIT_2_TIMEOUT,
-            _ if self.awaits_acknowledgment() => USER_TIMEOUT,
+            // A peer that answers without taking anything is waited for by who holds the connection.
+            _ if self.owner == Owner::Nobody => USER_TIMEOUT,
             _ => return Instant::FAR_FUTURE,
         };
         since + patience
     }
 
-    /// True if something that takes sequence space has been handed to the socket and is not
-    /// acknowledged.
-    pub(super) fn awaits_acknowledgment(&self) -> bool {
-        let fin = matches!(self.state(), State::FinWait1 | State::Closing | State::LastAck);
-        fin || self.send_queue() > 0
-    }
-
     /// Sends a FIN behind what has been written.
-    ///
-    /// In CLOSE-WAIT only once that has been acknowledged: in LAST-ACK smoltcp answers every
-    /// acknowledgment that acknowledges nothing with a challenge and looks no further, so it would
-    /// never learn that the peer's window has opened again.
-    pub(super) fn close_sending(&mut self) {
-        self.fin_pending = self.state() == State::CloseWait && self.send_queue() > 0;
-        if !self.fin_pending
-            && let Some(socket) = self.socket_mut()
-        {
-            socket.close();
+    pub(super) fn close_sending(&mut self, now: Instant) {
+        self.control.close(now);
+        if let Some(streams) = &mut self.streams {
+            streams.sender.close(now);
         }
-    }
-
-    /// True if the application has read so much that the peer should hear of it.
-    pub(super) fn window_reopened(&self) -> bool {
-        let Some(socket) = self.socket() else { return false };
-        let free = socket.recv_capacity() - socket.recv_queue();
-        self.sequence.worth_an_update(self.rcv_nxt(), free)
-    }
-
-    /// Which acknowledgments the peer can have sent. What was ever in flight is no more than the send
-    /// buffer holds, nor than what has been acknowledged.
-    pub(super) fn ack_bounds(&self) -> AckBounds {
-        let Sequence { snd_una: una, snd_nxt: nxt, .. } = self.sequence;
-        let in_flight = self.socket().map_or(0, Socket::send_capacity) as u64;
-        // The SYN, and all that was written but what is still queued.
-        let acknowledged = 1 + self.position.written - self.send_queue() as u64;
-        AckBounds { una, nxt, max_window: in_flight.min(acknowledged) as u32 }
-    }
-
-    /// Sequence numbers and window for a segment of our own making.
-    pub(super) fn numbers(&self) -> (u32, u32, u16) {
-        let rcv_nxt = self.rcv_nxt();
-        (self.sequence.snd_nxt, rcv_nxt, self.sequence.window_field(rcv_nxt))
     }
 
     /// Ends the connection. Received bytes can still be read; who waits is woken.
-    pub(super) fn end(&mut self, outcome: Outcome) {
+    pub(super) fn end(&mut self, outcome: Outcome, pool: &mut Pool) {
         self.outcome = Some(outcome);
-        self.ack_due = None;
-        if let Some(socket) = self.socket_mut() {
-            socket.abort();
+        if let Some(streams) = &mut self.streams {
+            streams.sender.clear(pool);
         }
-        self.release_buffers();
+        self.release(pool);
+        self.wake();
     }
 
-    /// Frees a dead connection's socket once everything received has been read.
-    pub(super) fn release_buffers(&mut self) {
+    /// Frees a dead connection's streams once everything received has been read.
+    pub(super) fn release(&mut self, pool: &mut Pool) {
         if self.outcome.is_some() && self.recv_queue() == 0 {
-            self.socket = None;
+            self.clear(pool);
+        }
+    }
+
+    /// Gives everything back to the pool.
+    pub(super) fn clear(&mut self, pool: &mut Pool) {
+        if let Some(mut streams) = self.streams.take() {
+            streams.clear(pool);
         }
     }
 
     /// Wakes `waker` when what reading would give may have changed; now, if it cannot change any more.
     pub(super) fn wake_on_read(&mut self, waker: &Waker) {
-        match self.socket_mut() {
-            Some(socket) => socket.register_recv_waker(waker),
-            None => waker.wake_by_ref(),
-        }
+        register(&mut self.wakers.read, waker, self.outcome.is_some());
     }
 
     /// Wakes `waker` when what writing would give may have changed; now, if it cannot change any more.
     pub(super) fn wake_on_write(&mut self, waker: &Waker) {
-        match self.socket_mut() {
-            Some(socket) => socket.register_send_waker(waker),
-            None => waker.wake_by_ref(),
-        }
+        register(&mut self.wakers.write, waker, self.outcome.is_some());
+    }
+
+    pub(super) fn wake_reader(&mut self) {
+        self.wakers.read.take().into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn wake_writer(&mut self) {
+        self.wakers.write.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes both: the state has changed.
+    pub(super) fn wake(&mut self) {
+        self.wake_reader();
+        self.wake_writer();
     }
 }
 
-/// A smoltcp socket, alone.
-struct OneSocket {
-    interface: Interface,
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
-    /// MTU of the path, for the MSS that the peer is told.
-    mtu: u16,
-}
-
-impl OneSocket {
-    fn new(config: &EndpointConfig, now: Instant, isn: u32, scratch: &mut Packet) -> Self {
-        let mut socket = Socket::new(
-            SocketBuffer::new(vec![0; config.receive_buffer]),
-            SocketBuffer::new(vec![0; config.send_buffer]),
-        );
-        socket.set_nagle_enabled(false);
-        // Delaying is done by not polling; see the theory of operation.
-        socket.set_ack_delay(None);
-        socket.set_congestion_control(CongestionControl::Cubic);
-
-        let mut interface_config = Config::new(HardwareAddress::Ip);
-        interface_config.random_seed = isn::interface_seed(isn);
-        let mut link = Link::new(None, scratch);
-        let mut interface = Interface::new(interface_config, &mut link, clock::to_socket(now));
-        interface.set_any_ip(true);
-        let mut sockets = SocketSet::new(vec![SocketStorage::EMPTY]);
-        let handle = sockets.add(socket);
-        Self { interface, sockets, handle, mtu: config.mtu }
+fn register(place: &mut Option<Waker>, waker: &Waker, over: bool) {
+    if over {
+        waker.wake_by_ref();
+    } else if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        *place = Some(waker.clone());
     }
 }
 
-fn endpoint(tuple: &Tuple, remote: bool) -> IpEndpoint {
-    let addr = if remote { tuple.source() } else { tuple.destination() };
-    IpEndpoint::new(IpAddress::from(addr.ip()), addr.port())
+/// What our SYNs offer.
+pub(super) fn own_options(config: &EndpointConfig, family: Family) -> SynOptions {
+    SynOptions {
+        mss: Some(mss::of_mtu(config.mtu, family)),
+        window_scale: Some(config.window_scale()),
+        sack_permitted: true,
+        stamp: config.timestamps.then(Stamp::default),
+    }
+}
+
+impl Handshake {
+    fn new(config: &EndpointConfig, tuple: &Tuple, clock: Clock) -> Self {
+        let ours = own_options(config, tuple.dst.family());
+        let window = config.syn_window();
+        Self { ours, peer: None, peer_window: 0, window, clock, sent_at: None, sent: 0 }
+    }
+
+    /// What our SYN says now.
+    fn ours_at(&self, now: Instant) -> SynOptions {
+        let stamp = self.ours.stamp.map(|_| Stamp { value: self.clock.at(now), echo: 0 });
+        SynOptions { stamp, ..self.ours }
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn examine(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
     }
     if state == State::SynReceived {
         let acks = flags.contains(TcpFlags::ACK);
-        if !acks && tcp.seq() == connection.sequence.irs {
+        if !acks && tcp.seq() == connection.control.initial.irs {
             // The socket repeats its SYN-ACK by its own timer.
             return Edge::Drop(TcpDrop::DuplicateSyn);
         }
@@ -54,7 +54,7 @@ pub(super) fn examine(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
 /// RFC 5961 section 3.2.
 fn examine_reset(connection: &Connection, seq: u32) -> Edge {
     let expected = connection.rcv_nxt();
-    match acceptance::place(seq, expected, connection.sequence.window_left(expected)) {
+    match acceptance::place(seq, expected, connection.receive_window()) {
         Place::Next => Edge::Pass,
         Place::InWindow => Edge::Challenge,
         Place::Outside => Edge::Drop(TcpDrop::ResetOutOfWindow),
@@ -62,14 +62,14 @@ fn examine_reset(connection: &Connection, seq: u32) -> Edge {
 }
 
 /// RFC 5961 section 5.2. In SYN-RECEIVED a wrong acknowledgment is reset instead (RFC 9293 section
-/// 3.10.7.4), which smoltcp does.
+/// 3.10.7.4).
 fn examine_acknowledgment(connection: &Connection, tcp: &Tcp<&[u8]>) -> Edge {
     if connection.state() == State::SynReceived || !tcp.flags().contains(TcpFlags::ACK) {
         return Edge::Pass;
     }
-    match connection.ack_bounds().place(tcp.ack()) {
-        AckPlace::Impossible => Edge::Challenge,
-        AckPlace::New | AckPlace::Same | AckPlace::Old => Edge::Pass,
+    match connection.streams.as_ref().map(|streams| streams.ack_bounds().place(tcp.ack())) {
+        Some(AckPlace::Impossible) => Edge::Challenge,
+        _ => Edge::Pass,
     }
 }
 

@@ -8,13 +8,15 @@ use hashbrown::HashMap;
 use slab::Slab;
 use smoltcp::socket::tcp::State;
 
-use super::connection::{Connection, ConnectionId, Outcome, Owner};
+use super::buffer::Pool;
+use super::connection::{Connection, ConnectionId, Outcome, Owner, Timeout};
 use super::edge::Challenges;
 use super::isn::Secret;
 use super::limits::{EndpointConfig, MAX_REPLIES, TIME_WAIT, TIMERS_PER_CALL};
 use super::ports::Ports;
-use super::reply::{Bare, Reply};
+use super::reply::Reply;
 use super::stats::Stats;
+use super::streams::Streams;
 use super::syn::cookies::Cookies;
 use super::time_wait::{Record, TimeWaits};
 use super::timers::TimerKey;
@@ -52,10 +54,8 @@ pub struct Endpoint {
     timers: Wheel<TimerKey>,
     fired: Vec<TimerKey>,
     generation: u32,
-    /// Where a socket's answers to a packet are written.
-    pub(super) scratch: Packet,
-    /// Where a received packet is copied that must be changed for smoltcp.
-    pub(super) rewritten: Vec<u8>,
+    /// Memory of all buffers.
+    pub(super) pool: Pool,
     pub(super) stats: Stats,
 }
 
@@ -88,8 +88,7 @@ impl Endpoint {
             timers: Wheel::new(),
             fired: Vec::new(),
             generation: 0,
-            scratch: Packet::with_capacity(0),
-            rewritten: Vec::new(),
+            pool: Pool::new(config.buffer_memory),
             stats: Stats::default(),
             config,
         }
@@ -99,6 +98,7 @@ impl Endpoint {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len(),
+            buffer_memory: self.pool.used(),
             time_wait: self.time_waits.len(),
             ..self.stats
         }
@@ -187,7 +187,7 @@ impl Endpoint {
     /// Forgets a connection at once. List and wheel entries of it are found to be stale later.
     pub(super) fn remove(&mut self, index: usize) {
         self.unlink(index);
-        self.connections.remove(index);
+        self.connections.remove(index).clear(&mut self.pool);
     }
 
     /// Takes a connection out of the table, so that packets of its tuple do not find it any more.
@@ -211,21 +211,22 @@ impl Endpoint {
         }
         self.unlink(index);
         if self.connections[index].owner == Owner::Application {
-            self.connections[index].end(outcome);
+            self.connections[index].end(outcome, &mut self.pool);
         } else {
-            self.connections.remove(index);
+            self.connections.remove(index).clear(&mut self.pool);
         }
     }
 
     /// Replaces a socket in TIME-WAIT by a record, which acknowledges the peer's FIN at once.
     pub(super) fn enter_time_wait(&mut self, index: usize) {
         let connection = &self.connections[index];
-        let (tuple, (snd_nxt, rcv_nxt, window)) = (connection.tuple, connection.numbers());
-        let bare = Bare { seq: snd_nxt, ack: Some(rcv_nxt), window, reset: false };
-        self.push_reply(Some(Reply::bare(&tuple, bare)));
-        self.finish(index, Outcome::Finished);
+        let tuple = connection.tuple;
+        let (snd_nxt, rcv_nxt, window) = connection.numbers();
+        let timestamps = connection.streams.as_ref().and_then(Streams::clocks);
         let expiry = self.now + TIME_WAIT;
-        let record = Record { tuple, snd_nxt, rcv_nxt, window, timestamps: None, expiry };
+        let record = Record { tuple, snd_nxt, rcv_nxt, window, timestamps, expiry };
+        self.push_reply(Reply::acknowledgment(&tuple, record.numbers(), record.stamp(self.now)));
+        self.finish(index, Outcome::Finished);
         let Some((place, needs_timer)) = self.time_waits.insert(record) else {
             self.stats.time_wait_overflows += 1;
             return;
@@ -239,25 +240,24 @@ impl Endpoint {
     /// Resets a connection and forgets it.
     pub(super) fn abort_index(&mut self, index: usize) {
         let connection = &self.connections[index];
-        let (tuple, (seq, ack, window)) = (connection.tuple, connection.numbers());
         // RFC 9293 section 3.10.5: in SYN-SENT there is nobody to tell, and nothing is sent twice.
         let silent = matches!(connection.state(), State::SynSent | State::Closed | State::Listen);
         if !silent && connection.outcome.is_none() {
-            self.reset(&tuple, Bare { seq, ack: Some(ack), window, reset: true });
+            self.reset(Reply::reset(&connection.tuple, connection.numbers()));
         }
         self.remove(index);
     }
 
-    pub(super) fn reset(&mut self, tuple: &Tuple, bare: Bare) {
+    pub(super) fn reset(&mut self, reply: Reply) {
         self.stats.resets_sent += 1;
-        self.push_reply(Some(Reply::bare(tuple, bare)));
+        self.push_reply(reply);
     }
 
-    pub(super) fn push_reply(&mut self, reply: Option<Reply>) {
-        match reply {
-            Some(reply) if self.replies.len() < MAX_REPLIES => self.replies.push_back(reply),
-            Some(_) => self.stats.replies_dropped += 1,
-            None => {}
+    pub(super) fn push_reply(&mut self, reply: Reply) {
+        if self.replies.len() < MAX_REPLIES {
+            self.replies.push_back(reply);
+        } else {
+            self.stats.replies_dropped += 1;
         }
     }
 
@@ -287,8 +287,7 @@ impl Endpoint {
     pub(super) fn arm(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         let deadline = connection.deadline(self.now, &self.config);
-        // smoltcp says "now" of a socket that it has just found to have nothing to send if only the
-        // peer can change that.
+        // What is due now has just been found to have nothing to send.
         let deadline = deadline.max(self.now + TICK);
         if connection.armed.arm(deadline) {
             self.timers.insert(deadline, TimerKey::Connection(connection.id));
@@ -301,14 +300,10 @@ impl Endpoint {
             return;
         };
         connection.armed.fired(now);
-        if connection.give_up_at(&self.config) <= now {
-            self.finish(index, Outcome::TimedOut);
-        } else if connection.is_due(now) {
-            self.mark_dirty(index);
-        } else if connection.silence.is_due(now) {
-            self.break_silence(index);
-        } else {
-            self.arm(index);
+        match connection.on_timeout(now, &self.config) {
+            Timeout::Expired => self.finish(index, Outcome::TimedOut),
+            Timeout::Egress => self.mark_dirty(index),
+            Timeout::Nothing => self.arm(index),
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use super::congestion::Algorithm;
+use super::keepalive::KeepaliveConfig;
+use super::receiver::ReceiverConfig;
+
 /// The smallest MTU that is believed; a smaller one is raised to it.
 pub const MIN_MTU: u16 = 256;
 
@@ -15,8 +19,8 @@ pub const MIN_BUFFER: usize = 2_048;
 /// The largest buffer, in bytes: what a scaled window can say (RFC 7323 section 2.3).
 pub const MAX_BUFFER: usize = 1 << 30;
 
-/// How long an acknowledgment waits for data to ride on (RFC 9293 section 3.8.6.3 allows 500 ms).
-pub const ACK_DELAY: Duration = Duration::from_millis(10);
+/// Bytes of a receive buffer at first; it grows with what the application reads.
+pub const INITIAL_RECEIVE_BUFFER: u32 = 65_536;
 
 /// How long a passive connection may stay in SYN-RECEIVED.
 pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(75);
@@ -49,15 +53,24 @@ pub struct EndpointConfig {
     pub mtu: u16,
     /// Secret: keys sequence numbers, ports and hashes. Equal seeds give equal runs.
     pub seed: [u64; 2],
-    /// Bytes of each connection's receive buffer, which is its largest window; between
+    /// The most bytes that a connection's receive buffer grows to, which is its largest window; between
     /// [`MIN_BUFFER`] and [`MAX_BUFFER`].
     pub receive_buffer: usize,
-    /// Bytes of each connection's send buffer; between [`MIN_BUFFER`] and [`MAX_BUFFER`].
+    /// The most bytes that a connection's send buffer grows to; between [`MIN_BUFFER`] and
+    /// [`MAX_BUFFER`].
     pub send_buffer: usize,
-    /// Connections in any state but TIME-WAIT. Each costs both buffers: 10,000 of the default size
-    /// are 1.25 GiB if all of them fill.
+    /// Bytes of all buffers together. When they are in use nothing more is received or taken to be
+    /// sent until some are free.
+    pub buffer_memory: usize,
+    /// How much of each connection may be in flight.
+    pub congestion: Algorithm,
+    /// Whether timestamps are offered (RFC 7323).
+    pub timestamps: bool,
+    /// How idle connections are probed; not at all by default.
+    pub keepalive: Option<KeepaliveConfig>,
+    /// Connections in any state but TIME-WAIT.
     pub max_connections: usize,
-    /// Passive connections in SYN-RECEIVED; SYNs beyond it are answered by cookies.
+    /// Passive connections in SYN-RECEIVED.
     pub max_half_open: usize,
     /// Records of TIME-WAIT, of some 150 bytes; beyond it connections end without one.
     pub max_time_wait: usize,
@@ -71,13 +84,37 @@ impl EndpointConfig {
         Self {
             mtu: 1_500,
             seed,
-            receive_buffer: 65_536,
-            send_buffer: 65_536,
+            receive_buffer: 6 << 20,
+            send_buffer: 4 << 20,
+            buffer_memory: 1 << 30,
+            congestion: Algorithm::Cubic,
+            timestamps: true,
+            keepalive: None,
             max_connections: 10_000,
             max_half_open: 1_024,
             max_time_wait: 65_536,
             connect_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// The shift of our windows: the least with which the largest window can be said.
+    pub(super) fn window_scale(&self) -> u8 {
+        ReceiverConfig::shift_for(self.largest_receive_buffer())
+    }
+
+    /// The window of our SYNs.
+    pub(super) fn syn_window(&self) -> u16 {
+        self.receiver(0, 0).syn_window()
+    }
+
+    /// How a connection's receiver is made whose peer was told of `mss`.
+    pub(super) fn receiver(&self, mss: u16, shift: u8) -> ReceiverConfig {
+        let max = self.largest_receive_buffer();
+        ReceiverConfig { initial: INITIAL_RECEIVE_BUFFER.min(max), max, mss, shift }
+    }
+
+    fn largest_receive_buffer(&self) -> u32 {
+        u32::try_from(self.receive_buffer).unwrap_or(u32::MAX)
     }
 
     /// The configuration with every value brought into its range.

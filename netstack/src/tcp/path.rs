@@ -48,8 +48,8 @@ impl Endpoint {
         };
         let index = index as usize;
         let connection = &mut self.connections[index];
-        let sequence = &connection.sequence;
-        if before(seq, sequence.snd_una) || !before(seq, sequence.snd_nxt) {
+        let (una, nxt) = connection.outstanding();
+        if before(seq, una) || !before(seq, nxt) {
             return None;
         }
         if icmp.is_unreachable(family) && connection.state() == State::SynSent {
@@ -57,12 +57,8 @@ impl Endpoint {
             return Some(());
         }
         let mss = mss::of_mtu(believable(family, icmp.too_big(family)?), family);
-        if mss >= connection.mss {
-            return None;
-        }
-        connection.mss = mss;
-        self.break_silence(index);
-        Some(())
+        let lowered = connection.streams.as_mut()?.lower_mss(self.now, mss);
+        lowered.then(|| self.mark_dirty(index))
     }
 }
 

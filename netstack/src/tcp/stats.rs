@@ -40,6 +40,8 @@ pub struct Stats {
     /// Now: connections in any state but TIME-WAIT, dead ones that the application still holds
     /// included.
     pub connections: usize,
+    /// Now: bytes of memory that the buffers of all connections hold.
+    pub buffer_memory: usize,
     /// Now: records of TIME-WAIT.
     pub time_wait: usize,
 }

@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::application::{Accepted, ConnectError, StreamError};
 use super::connection::ConnectionId;
 use super::endpoint::Endpoint;
+use super::info::Info;
 
 /// A shared handle of an endpoint.
 #[derive(Clone, Debug)]
@@ -149,6 +150,11 @@ impl TcpStream {
     /// The connection, for what only [`Endpoint`] offers.
     pub const fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// What is known of the connection, as `TCP_INFO` of Linux tells; nothing once it is over.
+    pub fn info(&self) -> Option<Info> {
+        self.stack.0.endpoint.borrow().info(self.id)
     }
 
     /// Gives the connection up with a RST.

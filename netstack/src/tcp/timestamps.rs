@@ -210,12 +210,6 @@ impl Timestamps {
         self.age(now, echo).map(|ticks| Duration::from_millis(ticks.max(1)))
     }
 
-    /// True if an echo is of a segment that left before `retransmitted`: what was acknowledged is
-    /// the original, and the retransmission was for nothing (Eifel, RFC 3522 section 3.2).
-    pub(super) fn echoes_before(&self, echo: u32, retransmitted: Instant) -> bool {
-        self.age(retransmitted, echo).is_some_and(|ticks| ticks > 0)
-    }
-
     /// How long before `now` our clock showed `echo`, in ticks, if that was since our SYN.
     fn age(&self, now: Instant, echo: u32) -> Option<u64> {
         let age = u64::from(self.clock.at(now).wrapping_sub(echo));
@@ -416,14 +410,5 @@ mod tests {
         let days = 60 * 24 * 60 * 60 * 1_000;
         let stamps = agreed(1);
         assert_eq!(stamps.rtt(at(days), stamps.clock().at(at(days - 30))), Some(ms(30)));
-    }
-
-    #[test]
-    fn an_echo_older_than_the_retransmission_is_of_the_original() {
-        let stamps = agreed(1);
-        let original = stamps.stamp(at(200)).value;
-        assert!(stamps.echoes_before(original, at(210)));
-        assert!(!stamps.echoes_before(stamps.stamp(at(210)).value, at(210)));
-        assert!(!stamps.echoes_before(0, at(210)));
     }
 }

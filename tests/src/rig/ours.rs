@@ -18,9 +18,12 @@ const CHUNKS: usize = 2;
 
 /// An endpoint as it is measured.
 pub fn config(algorithm: Algorithm, seed: u64) -> EndpointConfig {
-    // Both algorithms mean the endpoint's only one, until it has a choice.
-    let _ = algorithm;
+    let congestion = match algorithm {
+        Algorithm::Cubic => netstack::tcp::Algorithm::Cubic,
+        Algorithm::Bbr => netstack::tcp::Algorithm::Bbr,
+    };
     EndpointConfig {
+        congestion,
         receive_buffer: BUFFER,
         send_buffer: BUFFER,
         ..EndpointConfig::new([seed, 0xba1])

@@ -200,6 +200,7 @@ pub(crate) trait Congestion: fmt::Debug + Send {
 
 /// What was sent.
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "what an algorithm may want to know")]
 pub(crate) struct Sent {
     /// Bytes sent.
     pub(crate) bytes: u64,
@@ -213,6 +214,7 @@ pub(crate) struct Sent {
 
 /// What an acknowledgment brought.
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "what an algorithm may want to know")]
 pub(crate) struct AckSample {
     /// Bytes newly acknowledged cumulatively.
     pub(crate) acked: u64,
@@ -254,6 +256,7 @@ impl AckSample {
 
 /// A loss that begins a recovery.
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "what an algorithm may want to know")]
 pub(crate) struct LossEvent {
     /// Bytes in flight before anything was marked lost.
     pub(crate) in_flight: u64,

@@ -133,6 +133,7 @@ impl RateEstimator {
     }
 
     /// Bytes marked lost since the connection began.
+    #[cfg(test)]
     pub(crate) const fn lost(&self) -> u64 {
         self.lost
     }

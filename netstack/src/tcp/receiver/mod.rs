@@ -241,6 +241,11 @@ impl Receiver {
         self.duplicate.clone().into_iter().chain(self.islands.by_recency()).take(max).collect()
     }
 
+    /// True if an acknowledgment would carry SACK blocks.
+    pub(super) const fn has_sack_blocks(&self) -> bool {
+        self.duplicate.is_some() || !self.islands.is_empty()
+    }
+
     /// True if an acknowledgment is to be sent now, riding on data or alone: what was received asks
     /// for it, it has waited long enough, or the window should be told.
     pub(super) fn ack_now(&self, now: Instant) -> bool {
@@ -285,6 +290,7 @@ impl Receiver {
     }
 
     /// The next `len` bytes that can be read, in the pieces that lie together in memory.
+    #[cfg(test)]
     pub(super) fn peek(&self, len: usize) -> impl Iterator<Item = &[u8]> {
         self.queue.slices(0, len)
     }
@@ -298,6 +304,7 @@ impl Receiver {
     }
 
     /// Drops the next `len` bytes, which have been [peeked](Self::peek) at.
+    #[cfg(test)]
     pub(super) fn consume(&mut self, pool: &mut Pool, len: usize) {
         let len = len.min(self.queue.len());
         self.queue.consume(pool, len);

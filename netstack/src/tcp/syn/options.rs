@@ -108,6 +108,13 @@ impl Written {
     /// The most that there can be to write.
     pub(in crate::tcp) const MAX: usize = 20;
 
+    /// Options of at most [`Self::MAX`] bytes that are written already.
+    pub(in crate::tcp) fn new(options: &[u8]) -> Self {
+        let mut written = Self::default();
+        written.push(options);
+        written
+    }
+
     /// What is to stand behind the header.
     pub(in crate::tcp) fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]

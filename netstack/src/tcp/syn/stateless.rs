@@ -2,18 +2,20 @@
 //! when it comes back.
 //!
 //! A connection is made as if the SYN had just come: one with what the cookie has kept is replayed to a
-//! new socket, whose number is the cookie, and the SYN-ACK that the socket then sends is thrown away,
-//! since the peer has it. The acknowledgment, with any data and FIN, goes the way of every segment.
+//! new state machine, whose number is the cookie, and the SYN-ACK that it then wants to send is thrown
+//! away, since the peer has it. The acknowledgment, with any data and FIN, goes the way of every segment.
 
 use super::cookies::Handshake;
-use super::options::{MAX_WINDOW_SCALE, SynOptions};
+use super::options::SynOptions;
+use crate::tcp::connection::own_options;
 use crate::tcp::endpoint::Endpoint;
+use crate::tcp::handshake::Syn;
+use crate::tcp::header::Header;
 use crate::tcp::ingress::{Segment, TcpDrop, TcpVerdict};
 use crate::tcp::mss;
-use crate::tcp::reply::{Bare, Reply};
-use crate::tcp::timestamps::Stamp;
-use crate::tcp::wire;
-use crate::wire::{Family, Tcp, TcpFlags};
+use crate::tcp::reply::Reply;
+use crate::tcp::timestamps::{Clock, Stamp};
+use crate::wire::TcpFlags;
 
 impl Endpoint {
     /// Answers a SYN by a cookie; false if a cookie cannot keep what it says.
@@ -22,16 +24,19 @@ impl Endpoint {
         let family = tuple.dst.family();
         let mut peer = SynOptions::read(tcp);
         peer.mss = Some(mss::effective(peer.mss, u16::MAX, family));
-        let handshake = handshake(syn, tcp.seq());
-        let ours = self.own_options(family);
+        let handshake = self.handshake(syn, tcp.seq());
+        let ours = own_options(&self.config, family);
         let Some(offer) = self.cookies.offer(self.now, &handshake, &peer, &ours) else {
             return false;
         };
         self.stats.cookies_sent += 1;
-        let window = u16::try_from(self.config.receive_buffer).unwrap_or(u16::MAX);
-        let ack = Some(tcp.seq().wrapping_add(1));
-        let bare = Bare { seq: offer.isn, ack, window, reset: false };
-        self.push_reply(Some(Reply::syn(tuple, bare, &offer.options)));
+        let header = Header {
+            seq: offer.isn,
+            ack: tcp.seq().wrapping_add(1),
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            window: self.config.syn_window(),
+        };
+        self.push_reply(Reply { tuple: *tuple, header, options: offer.options.write() });
         true
     }
 
@@ -47,7 +52,7 @@ impl Endpoint {
             return None;
         }
         let (irs, isn) = (tcp.seq().wrapping_sub(1), tcp.ack().wrapping_sub(1));
-        let handshake = handshake(segment, irs);
+        let handshake = self.handshake(segment, irs);
         let Some(peer) = self.cookies.redeem(now, &handshake, isn, Stamp::read(tcp)) else {
             self.stats.cookies_refused += 1;
             return None;
@@ -56,57 +61,18 @@ impl Endpoint {
             // The peer believes that it is connected; what it sends next may find room.
             return Some(TcpVerdict::Dropped(TcpDrop::ConnectionLimit));
         }
-        let index = self.replay(segment, irs, isn, &peer, tag)?;
-        let id = self.connections[index].id;
-        let verdict = self.on_connection(index, segment);
-        if self.get(id).is_some_and(|connection| connection.half_open) {
-            // smoltcp would not take the segment. Nothing must stay half-open beyond the limit.
-            self.remove(index);
-            return Some(TcpVerdict::Dropped(TcpDrop::Options));
-        }
+        let syn = Syn { seq: irs, options: peer, window: tcp.window() };
+        let index = self.begin(segment.tuple, tag, isn, syn)?;
+        // The SYN-ACK, which the peer has.
+        self.connections[index].control.settle(now);
         self.stats.cookies_accepted += 1;
-        Some(verdict)
+        // It carries the number behind the SYN and acknowledges ours, so that it ends the handshake.
+        Some(self.on_connection(index, segment))
     }
 
-    /// Makes the connection that a SYN with the options `peer` would have made before.
-    fn replay(
-        &mut self,
-        segment: &Segment<'_>,
-        irs: u32,
-        isn: u32,
-        peer: &SynOptions,
-        tag: u32,
-    ) -> Option<usize> {
-        let tuple = segment.tuple;
-        let bare = Bare { seq: irs, ack: None, window: segment.tcp.window(), reset: false };
-        let replayed = Reply::syn(&tuple.reversed(), bare, peer);
-        let data = replayed.data();
-        let start = wire::tcp_offset(data)?;
-        let tcp = Tcp::new_checked(data.get(start..)?)?;
-        let index = self.begin(&Segment { data, start, tcp, tuple }, tag, isn).ok()?;
-        self.connections[index].transmit(self.now, &mut self.scratch);
-        Some(index)
+    fn handshake(&self, segment: &Segment<'_>, irs: u32) -> Handshake {
+        let clock = Clock::of(self.secret, &segment.tuple);
+        let clock = self.config.timestamps.then_some(clock);
+        Handshake { tuple: segment.tuple, irs, clock }
     }
-
-    /// What a socket of ours says in its SYN-ACK to a peer that offers everything.
-    fn own_options(&self, family: Family) -> SynOptions {
-        SynOptions {
-            mss: Some(mss::of_mtu(self.config.mtu, family)),
-            window_scale: Some(window_scale(self.config.receive_buffer)),
-            sack_permitted: true,
-            stamp: None,
-        }
-    }
-}
-
-/// Connections have no timestamps yet, so that there is no clock to keep options in.
-const fn handshake(segment: &Segment<'_>, irs: u32) -> Handshake {
-    Handshake { tuple: segment.tuple, irs, clock: None }
-}
-
-/// The least shift with which 16 bits can say the size of a receive buffer, and one more for a power of
-/// two, as smoltcp has it.
-fn window_scale(receive_buffer: usize) -> u8 {
-    let bits = usize::BITS - receive_buffer.leading_zeros();
-    (bits.saturating_sub(16) as u8).min(MAX_WINDOW_SCALE)
 }

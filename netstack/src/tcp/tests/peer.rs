@@ -115,6 +115,17 @@ impl Peer {
         Packet::from_ip(&bytes)
     }
 
+    /// Sends single bytes until acknowledgments are delayed (Linux: `TCP_MAX_QUICKACKS`).
+    pub(super) fn end_quick_acknowledgments(&mut self) {
+        for _ in 0..20 {
+            self.send(A, b"q");
+            self.seq = self.seq.wrapping_add(1);
+            self.seen();
+        }
+        // The last of them may wait.
+        self.pass(ms(50));
+    }
+
     /// Everything that the endpoint wants to send, which must be for this peer.
     pub(super) fn seen(&mut self) -> Vec<Seen> {
         let ours = self.remote.port();
@@ -146,7 +157,7 @@ impl Peer {
                         seq: tcp.seq(),
                         ack: tcp.ack(),
                         window: tcp.window(),
-                        mss: mss::read(&tcp).mss,
+                        mss: crate::tcp::syn::options::SynOptions::read(&tcp).mss,
                         payload: tcp.payload().to_vec(),
                     },
                 ));

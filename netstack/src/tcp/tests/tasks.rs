@@ -61,7 +61,7 @@ async fn carry(stacks: [Stack; 2], cable: Rc<Cell<Cable>>) {
 fn refuse(packet: &mut Packet) {
     let headers = Headers::parse(packet).unwrap();
     let tcp = Tcp::new_checked(&packet.data()[headers.l4()..]).unwrap();
-    reply::Reply::bare(&headers.tuple().unwrap(), reply::Bare::reset_for(&tcp)).write(packet);
+    reply::Reply::reset_for(&headers.tuple().unwrap(), &tcp).write(packet);
 }
 
 /// Runs `test` with a client's and a server's stack and a cable that can be pulled.
