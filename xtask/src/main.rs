@@ -22,7 +22,8 @@ on /run) and says which Debian packages are missing. Tables go to stdout, progre
   --seconds S    seconds that each measurement lasts, 1 to 60 [3]
   --http         measure keep-alive requests too, and the balancers of layer 7
   --only LIST    only these, with commas between: measures (stream, connect, http), rivals (direct,
-                 nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own)
+                 nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own;
+                 balun-capture is balun-l4 with [capture] on, to be named beside it)
   --balun PATH   measure this binary instead of building one
 
 compare --tcp builds the rig for release (tests/src/rig) and measures both stacks over the same simulated

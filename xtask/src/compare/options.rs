@@ -54,6 +54,7 @@ impl Options {
             let layer_7 = http || measures.contains(&Measure::Http);
             rivals = Rival::ALL.to_vec();
             rivals.retain(|rival| layer_7 || rival.layer() == Layer::Four);
+            rivals.retain(|rival| !rival.is_special());
         }
         let options = Self { rounds, seconds: seconds as u32, measures, rivals, balun };
         match options.measures.iter().find(|&&measure| options.rivals_of(measure).is_empty()) {
@@ -75,7 +76,9 @@ impl Options {
 }
 
 fn select(name: &str, measures: &mut Vec<Measure>, rivals: &mut Vec<Rival>) -> Result<(), String> {
-    let named = |rival: &Rival| rival.name() == name || (name == "balun" && rival.is_balun());
+    let named = |rival: &Rival| {
+        rival.name() == name || (name == "balun" && rival.is_balun() && !rival.is_special())
+    };
     let mut found = false;
     for measure in Measure::ALL.into_iter().filter(|measure| measure.name() == name) {
         found = true;
@@ -130,9 +133,10 @@ mod tests {
     fn http_adds_layer_7() {
         let options = parse("--http").unwrap();
         assert_eq!(options.measures, Measure::ALL);
-        assert_eq!(options.rivals, Rival::ALL);
+        assert_eq!(options.rivals, Rival::ALL[..7], "but what is no rival");
         assert_eq!(options.rivals_of(Measure::Stream).len(), 4, "layer 7 does no streams");
-        assert_eq!(parse("--only http").unwrap().rivals, Rival::ALL);
+        assert_eq!(parse("--only http").unwrap().rivals, Rival::ALL[..7]);
+        assert_eq!(parse("--only balun-capture").unwrap().rivals, [Rival::BalunCapture]);
     }
 
     #[test]

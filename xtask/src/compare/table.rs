@@ -7,9 +7,11 @@ use super::results::{Results, Series, median};
 use super::rival::Rival;
 
 /// What balun wants to reach: its own rival name, another's, and the least ratio between them.
-const TARGETS: [(Measure, Rival, Rival, f64); 2] = [
+const TARGETS: [(Measure, Rival, Rival, f64); 4] = [
     (Measure::Stream, Rival::BalunL4, Rival::Nft, 0.8),
     (Measure::Stream, Rival::BalunL4, Rival::HaproxyTcp, 1.4),
+    (Measure::Stream, Rival::BalunCapture, Rival::BalunL4, 0.85),
+    (Measure::Connect, Rival::BalunCapture, Rival::BalunL4, 0.85),
 ];
 
 /// The table of one measure, with a line for each of `rivals`, fastest first.
@@ -95,7 +97,9 @@ fn row(
 
 /// What of [`TARGETS`] concerns `rival`, and whether it is reached.
 fn verdict(measure: Measure, rival: Rival, results: &Results) -> String {
-    let target = TARGETS.iter().find(|target| (target.0, target.2) == (measure, rival));
+    let target = TARGETS.iter().find(|target| {
+        (target.0, target.2) == (measure, rival) && results.of(measure, target.1).is_some()
+    });
     let Some(&(_, own, _, least)) = target else { return String::new() };
     let ratio = results
         .of(measure, own)

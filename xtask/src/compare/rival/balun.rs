@@ -7,9 +7,17 @@ use crate::compare::topology::{
 };
 use crate::compare::{Failure, Site};
 
-pub(super) fn start(site: &Site<'_>, layer: Layer) -> Result<Running, Failure> {
+/// Every packet of both sides, with the comments that say in a line what became of it.
+pub(super) const CAPTURE: &str = "
+[capture]
+path = \"balun.pcapng\"
+comments = \"brief\"
+";
+
+/// Starts it with `more` at the end of its configuration.
+pub(super) fn start(site: &Site<'_>, layer: Layer, more: &str) -> Result<Running, Failure> {
     let binary = site.balun.as_ref().map_err(Failure::because)?;
-    let config = site.scratch.write("balun.toml", &config(site.topology))?;
+    let config = site.scratch.write("balun.toml", &(config(site.topology) + more))?;
     // In the balancer's namespace, which is empty: whatever else it opens is nobody's concern.
     let mut command = site.topology.command(Node::Balancer, binary);
     command.arg("run").arg("-c").arg(config);

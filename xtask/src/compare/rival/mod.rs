@@ -33,6 +33,8 @@ pub(super) enum Rival {
     Nginx,
     BalunL4,
     BalunL7,
+    /// [`Self::BalunL4`] while it captures every packet.
+    BalunCapture,
 }
 
 /// What a balancer understands of what it balances.
@@ -54,7 +56,7 @@ pub(super) enum Wires {
 }
 
 impl Rival {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Direct,
         Self::Nft,
         Self::HaproxyTcp,
@@ -62,6 +64,7 @@ impl Rival {
         Self::Nginx,
         Self::BalunL4,
         Self::BalunL7,
+        Self::BalunCapture,
     ];
 
     /// Its name on the command line and in the table.
@@ -74,18 +77,25 @@ impl Rival {
             Self::Nginx => "nginx",
             Self::BalunL4 => "balun-l4",
             Self::BalunL7 => "balun-l7",
+            Self::BalunCapture => "balun-capture",
         }
     }
 
     pub(super) const fn layer(self) -> Layer {
         match self {
-            Self::Direct | Self::Nft | Self::HaproxyTcp | Self::BalunL4 => Layer::Four,
+            Self::Direct | Self::Nft | Self::HaproxyTcp => Layer::Four,
+            Self::BalunL4 | Self::BalunCapture => Layer::Four,
             Self::HaproxyHttp | Self::Nginx | Self::BalunL7 => Layer::Seven,
         }
     }
 
     pub(super) const fn is_balun(self) -> bool {
-        matches!(self, Self::BalunL4 | Self::BalunL7)
+        matches!(self, Self::BalunL4 | Self::BalunL7 | Self::BalunCapture)
+    }
+
+    /// Measured only if it is named: it is no rival of the others.
+    pub(super) const fn is_special(self) -> bool {
+        matches!(self, Self::BalunCapture)
     }
 
     /// iperf3 does not speak HTTP; requests go through anything.
@@ -96,7 +106,7 @@ impl Rival {
     /// Programs that it is made of.
     pub(super) const fn tools(self) -> &'static [Tool] {
         match self {
-            Self::Direct | Self::BalunL4 | Self::BalunL7 => &[],
+            Self::Direct | Self::BalunL4 | Self::BalunL7 | Self::BalunCapture => &[],
             Self::Nft => &[Tool::Nft],
             Self::HaproxyTcp | Self::HaproxyHttp => &[Tool::Haproxy],
             Self::Nginx => &[Tool::Nginx],
@@ -115,8 +125,9 @@ impl Rival {
             Self::HaproxyTcp => haproxy::start(site, Layer::Four),
             Self::HaproxyHttp => haproxy::start(site, Layer::Seven),
             Self::Nginx => nginx::start(site),
-            Self::BalunL4 => balun::start(site, Layer::Four),
-            Self::BalunL7 => balun::start(site, Layer::Seven),
+            Self::BalunL4 => balun::start(site, Layer::Four, ""),
+            Self::BalunL7 => balun::start(site, Layer::Seven, ""),
+            Self::BalunCapture => balun::start(site, Layer::Four, balun::CAPTURE),
         }
     }
 }
