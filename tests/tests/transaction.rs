@@ -156,7 +156,18 @@ fn a_request_alone_on_its_connection_is_there_from_syn_to_the_last_ack() {
     };
     assert_eq!(
         side("client"),
-        ["in S", "out S.", "in .", "in P. data", "out .", "out P. data", "in F.", "out F.", "in .",],
+        [
+            "in S",
+            "out S.",
+            "in .",
+            "in P. data",
+            "out .",
+            "out P. data",
+            "in .",
+            "in F.",
+            "out F.",
+            "in .",
+        ],
         "{seen:#?}"
     );
     // The connection to the backend lives on, and what acknowledges the answer is the next request.

@@ -31,6 +31,8 @@ pub struct Host {
     seed: u64,
     mtu: u16,
     life: Life,
+    /// What a killed server's kernel has to say yet.
+    resets: Option<Stack>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Host {
         let mtu = EndpointConfig::new([0; 2]).mtu;
         let proxy = proxy(acceptor.clone(), seed, mtu);
         let addresses = vec![address.into()];
-        Self { addresses, proxy, acceptor, plain: None, seed, mtu, life: Life::Up }
+        Self { addresses, proxy, acceptor, plain: None, seed, mtu, life: Life::Up, resets: None }
     }
 
     /// Gives it a further address.
@@ -109,10 +111,15 @@ impl Host {
         }
     }
 
-    /// Ends its server and all connections, as a crash of the process would: from now on every
-    /// segment is answered by a RST.
+    /// Ends its server and all connections, as a crash of the process would: each gets a RST, and so does
+    /// every segment from now on.
     pub fn kill(&mut self) {
         self.life = Life::Killed;
+        let last = std::mem::replace(&mut self.proxy, proxy(None, self.seed, self.mtu));
+        let stack = last.stack().clone();
+        drop(last);
+        stack.with(Endpoint::abort_all);
+        self.resets = Some(stack);
         self.restart();
     }
 
@@ -154,6 +161,12 @@ impl Host {
     }
 
     pub(super) fn poll_transmit(&mut self, now: Instant, packet: &mut Packet) -> bool {
+        if let Some(stack) = &self.resets {
+            if stack.with(|endpoint| endpoint.poll_transmit(now, packet)) {
+                return true;
+            }
+            self.resets = None;
+        }
         if !self.proxy.poll_transmit(now, packet) {
             self.proxy.poll(now);
             return self.proxy.poll_transmit(now, packet);
@@ -162,7 +175,8 @@ impl Host {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.proxy.poll_timeout()
+        let resets = self.resets.as_ref().and_then(|stack| stack.with(|end| end.poll_timeout()));
+        resets.into_iter().chain(self.proxy.poll_timeout()).min()
     }
 
     pub(super) fn poll_wake(&self, cx: &Context<'_>) -> bool {

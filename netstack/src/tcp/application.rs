@@ -312,6 +312,14 @@ impl Endpoint {
         }
     }
 
+    /// Gives every connection up with a RST, as the end of a process does.
+    pub fn abort_all(&mut self) {
+        let all: Vec<_> = self.connections.iter().map(|(index, _)| index).collect();
+        for index in all {
+            self.abort_index(index);
+        }
+    }
+
     /// Has `waker` woken when there may be something to read, or the connection's state changes. One
     /// waker a connection; the latest counts.
     pub fn wake_on_read(&mut self, id: ConnectionId, waker: &Waker) {

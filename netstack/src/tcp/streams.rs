@@ -290,7 +290,7 @@ impl Streams {
             if segment.fin {
                 flags = flags | TcpFlags::FIN;
             }
-            if segment.push {
+            if segment.push && segment.len > 0 {
                 flags = flags | TcpFlags::PSH;
             }
             let seq = wrap(segment.offset, self.initial.isn);
