@@ -170,8 +170,8 @@ fn a_request_alone_on_its_connection_is_there_from_syn_to_the_last_ack() {
         ],
         "{seen:#?}"
     );
-    // The connection to the backend lives on, and what acknowledges the answer is the next request.
-    let to_backend = ["out S", "in S.", "out P. data", "in .", "in P. data"];
+    // The connection to the backend lives on.
+    let to_backend = ["out S", "in S.", "out P. data", "in .", "in P. data", "out ."];
     assert_eq!(side("web"), to_backend, "{seen:#?}");
     assert_eq!(requests(&seen), ["GET /1/2/5"; 2]);
 }

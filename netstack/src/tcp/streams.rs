@@ -278,7 +278,7 @@ impl Streams {
             return true;
         }
         let news = self.sack && self.receiver.ack_now(now) && self.receiver.has_sack_blocks();
-        if self.challenge_due || news {
+        if news {
             self.write_bare(now, tuple, self.outstanding().1, packet);
             return true;
         }
@@ -301,7 +301,7 @@ impl Streams {
             self.sent(now, true);
             return true;
         }
-        if self.receiver.ack_now(now) {
+        if self.challenge_due || self.receiver.ack_now(now) {
             self.write_bare(now, tuple, self.outstanding().1, packet);
             return true;
         }
