@@ -75,7 +75,7 @@ impl Sender {
     pub(super) fn begin_recovery(&mut self, now: Instant, in_flight: u64) {
         self.state = State::Recovery;
         self.recovery_point = self.board.next();
-        self.undo.begin(self.board.una());
+        self.undo.begin(self.board.una(), self.board.oldest_repeat());
         self.reduced = true;
         self.frto = Frto::Off;
         self.loss_probe = None;
@@ -93,7 +93,7 @@ impl Sender {
     pub(super) fn begin_loss(&mut self, now: Instant) {
         let una = self.board.una();
         if self.is_calm() || !self.reduced {
-            self.undo.begin(una);
+            self.undo.begin(una, self.board.oldest_repeat());
         }
         // In recovery holes are losses, whatever else arrives.
         self.frto = if self.state == State::Recovery { Frto::Off } else { Frto::Waiting };

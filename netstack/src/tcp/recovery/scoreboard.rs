@@ -176,6 +176,11 @@ impl Scoreboard {
         self.runs.front()
     }
 
+    /// When the oldest was sent of what is in flight and was sent again; perhaps earlier.
+    pub(crate) fn oldest_repeat(&self) -> Option<Instant> {
+        self.repeats.front().map(|repeat| repeat.sent)
+    }
+
     /// Bytes on the heap.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {

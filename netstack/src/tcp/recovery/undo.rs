@@ -21,7 +21,7 @@ pub(crate) struct Undo {
     marker: Option<u64>,
     /// Bytes sent again since and not known to have been needless; `None` before the first.
     in_doubt: Option<u64>,
-    /// When something was first sent again.
+    /// When the oldest retransmission was sent of which an echo can come.
     first_repeat: Instant,
     /// Bytes sent again, and reported as duplicate, since the connection began.
     repeated: u64,
@@ -42,11 +42,12 @@ impl Undo {
         }
     }
 
-    /// An episode begins that reduces the window.
-    pub(crate) fn begin(&mut self, una: u64) {
+    /// An episode begins that reduces the window. `underway` is when the oldest retransmission was sent
+    /// that is still in flight: its echo is older than what this episode will send again.
+    pub(crate) fn begin(&mut self, una: u64, underway: Option<Instant>) {
         self.marker = Some(una);
         self.in_doubt = None;
-        self.first_repeat = Instant::FAR_FUTURE;
+        self.first_repeat = underway.unwrap_or(Instant::FAR_FUTURE);
     }
 
     /// There is nothing to undo any more.
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn needs_a_report_for_all_that_was_sent_again() {
         let mut undo = Undo::new();
-        undo.begin(5_000);
+        undo.begin(5_000, None);
         assert!(!undo.all_needless(), "nothing was sent again yet");
         undo.on_sent_again(ms(1), 2_000);
         assert!(undo.on_duplicate(&(5_000..6_000)));
@@ -143,7 +144,7 @@ mod tests {
     fn a_duplicate_from_before_the_episode_does_not_count() {
         let mut undo = Undo::new();
         undo.on_sent_again(ms(0), 1_000);
-        undo.begin(5_000);
+        undo.begin(5_000, None);
         undo.on_sent_again(ms(1), 1_000);
         assert!(undo.on_duplicate(&(3_000..4_000)));
         assert!(!undo.all_needless());
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn a_network_that_duplicates_is_not_believed() {
         let mut undo = Undo::new();
-        undo.begin(0);
+        undo.begin(0, None);
         assert!(!undo.on_duplicate(&(0..1_000)));
         undo.on_sent_again(ms(1), 1_000);
         assert!(!undo.on_duplicate(&(1_000..2_000)));
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn an_acknowledgment_can_come_too_soon_to_be_for_the_repeat() {
         let mut undo = Undo::new();
-        undo.begin(0);
+        undo.begin(0, None);
         undo.on_sent_again(ms(1), 1_000);
         undo.on_repeat_acknowledged(1_000, Duration::from_millis(9), RTT);
         assert!(!undo.all_needless());
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn the_same_bytes_are_not_counted_twice() {
         let mut undo = Undo::new();
-        undo.begin(0);
+        undo.begin(0, None);
         undo.on_sent_again(ms(1), 3_000);
         undo.on_repeat_acknowledged(1_000, Duration::from_millis(2), RTT);
         assert!(undo.on_duplicate(&(0..1_000)));
@@ -186,10 +187,19 @@ mod tests {
     #[test]
     fn an_echo_from_before_the_repeat_is_for_the_original() {
         let mut undo = Undo::new();
-        undo.begin(0);
+        undo.begin(0, None);
         assert!(!undo.echo_is_older(ms(100), Duration::from_millis(90)));
         undo.on_sent_again(ms(95), 1_000);
         assert!(undo.echo_is_older(ms(100), Duration::from_millis(20)));
         assert!(!undo.echo_is_older(ms(100), Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn an_echo_of_an_earlier_repeat_is_not_for_the_original() {
+        let mut undo = Undo::new();
+        undo.begin(0, Some(ms(80)));
+        undo.on_sent_again(ms(95), 1_000);
+        assert!(!undo.echo_is_older(ms(100), Duration::from_millis(20)));
+        assert!(undo.echo_is_older(ms(100), Duration::from_millis(22)));
     }
 }

@@ -136,6 +136,26 @@ fn time_stamps_measure_what_was_sent_again() {
     }
 }
 
+/// A new episode often begins while what was sent again in the last one is on its way. The echo of that
+/// is older than the first retransmission of the new one, and says nothing about it.
+#[test]
+fn what_was_sent_again_before_an_episode_does_not_undo_it() {
+    for algorithm in Algorithm::ALL {
+        for seed in 0..5 {
+            let outcome = run(&Scenario {
+                algorithm,
+                time_stamps: true,
+                loss: 30_000,
+                bytes: 10_000_000,
+                seed,
+                ..Scenario::default()
+            });
+            let info = &outcome.info;
+            assert_eq!((info.undone, info.reordering_seen), (0, false), "{algorithm}, {seed}");
+        }
+    }
+}
+
 #[test]
 fn timers_late_by_a_millisecond_cost_little() {
     for (rtt, least) in [(1, 900.0), (20, 600.0)] {
