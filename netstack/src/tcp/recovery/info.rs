@@ -104,10 +104,11 @@ impl Sender {
         self.window().saturating_sub(self.in_flight())
     }
 
-    /// Bytes that may be buffered now.
+    /// Bytes that may be buffered now: a window in flight and one to follow. What the peer holds behind a
+    /// hole comes on top: it waits for the repair of the hole, and new data must not wait with it.
     pub(super) fn buffer_limit(&self) -> usize {
-        let twice = usize::try_from(2 * self.congestion.window()).unwrap_or(usize::MAX);
-        twice.max(MIN_BUFFER).min(self.max_buffer)
+        let wanted = 2 * self.congestion.window() + self.board.sacked();
+        usize::try_from(wanted).unwrap_or(usize::MAX).max(MIN_BUFFER).min(self.max_buffer)
     }
 
     /// If all is sent and the window has room, what is delivered from now on measures the application.

@@ -156,6 +156,31 @@ fn what_was_sent_again_before_an_episode_does_not_undo_it() {
     }
 }
 
+/// What the peer holds behind a hole takes no room from what is to follow it: a window in flight and one
+/// more.
+#[test]
+fn a_sender_with_holes_does_not_run_out_of_data() {
+    let mut link = Link::new(Scenario {
+        loss: 30_000,
+        algorithm: Algorithm::Bbr,
+        buffer: 64 << 20,
+        receive_buffer: 64 << 20,
+        bytes: 1 << 30,
+        ..Scenario::default()
+    });
+    let stop = link.now + Duration::from_secs(3);
+    let mut with_holes = 0;
+    while link.now < stop {
+        link.write();
+        let info = link.sender.info();
+        assert!(info.queued as u64 >= 2 * info.window + info.sacked, "{info:#?}");
+        with_holes += u32::from(info.sacked > info.window);
+        link.drain();
+        link.step(stop);
+    }
+    assert!(with_holes > 100, "{with_holes}");
+}
+
 #[test]
 fn timers_late_by_a_millisecond_cost_little() {
     for (rtt, least) in [(1, 900.0), (20, 600.0)] {
