@@ -30,7 +30,7 @@
 use std::time::Duration;
 
 use super::hystart::{Advice, HyStart};
-use super::{AckSample, Algorithm, Congestion, LossEvent, Sent, idle_window, initial_window};
+use super::{AckSample, Algorithm, Congestion, Sent, idle_window, initial_window};
 use super::{loss_based_phase, slow_start};
 use crate::time::Instant;
 
@@ -219,7 +219,7 @@ impl Congestion for Cubic {
         }
     }
 
-    fn on_congestion(&mut self, _now: Instant, _event: &LossEvent) {
+    fn on_congestion(&mut self, _now: Instant) {
         self.reduce();
         self.window = self.threshold;
     }

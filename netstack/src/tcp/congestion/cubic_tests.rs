@@ -2,7 +2,6 @@ use super::super::sample::ack;
 use super::*;
 
 const MSS: u64 = 1_000;
-const LOSS: LossEvent = LossEvent { in_flight: 0, lost: 0 };
 
 const fn ms(n: u64) -> Instant {
     Instant::from_millis(n)
@@ -44,7 +43,7 @@ fn cube_roots() {
 fn the_window_comes_back_after_k_seconds() {
     // RFC 9438 section 4.2: K = ∛(0.3 · 1,000 / 0.4) = 9.086 s. At 500 ms Reno is no match.
     let mut cubic = cubic(1_000);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     assert!((699_000..=701_000).contains(&cubic.window()), "{}", cubic.window());
     assert_eq!(cubic.slow_start_threshold(), cubic.window());
@@ -60,7 +59,7 @@ fn the_window_comes_back_after_k_seconds() {
 fn fast_convergence_gives_away_a_share() {
     let mut cubic = cubic(1_000);
     for (max, window) in [(1_000_000, 700_195), (595_234, 490_273)] {
-        cubic.on_congestion(ms(0), &LOSS);
+        cubic.on_congestion(ms(0));
         cubic.on_recovered(ms(0));
         assert_eq!((u64::from(cubic.curve.max), cubic.window()), (max, window));
     }
@@ -70,7 +69,7 @@ fn fast_convergence_gives_away_a_share() {
 fn small_windows_grow_like_renos() {
     // 8/15 of a segment a round trip: 10 ms, 20 s, 2,000 round trips.
     let mut cubic = cubic(20);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     assert_eq!(cubic.window(), 14_003);
     run(&mut cubic, 0, 300, 10);
@@ -97,7 +96,7 @@ fn a_timeout_forgets_the_curve() {
 #[test]
 fn growth_is_at_most_half_a_round_trip() {
     let mut cubic = cubic(100);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     cubic.on_ack(ms(0), &ack(MSS));
     let before = cubic.window();
@@ -108,11 +107,11 @@ fn growth_is_at_most_half_a_round_trip() {
 #[test]
 fn a_reduction_is_taken_back_with_its_curve() {
     let mut cubic = cubic(1_000);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     run(&mut cubic, 0, 1_000, 100);
     let before = cubic.clone();
-    cubic.on_congestion(ms(1_000), &LOSS);
+    cubic.on_congestion(ms(1_000));
     assert!(cubic.window() < before.window());
     cubic.undo(ms(1_100));
     assert_eq!((cubic.window(), cubic.threshold), (before.window(), before.threshold));
@@ -123,9 +122,9 @@ fn a_reduction_is_taken_back_with_its_curve() {
 
 #[test]
 fn idleness_is_no_time_on_the_curve() {
-    let sent = |in_flight| Sent { bytes: MSS, in_flight, app_limited: true, retransmission: false };
+    let sent = |in_flight| Sent { in_flight, app_limited: true };
     let mut cubic = cubic(1_000);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     cubic.on_ack(ms(0), &ack(MSS));
     cubic.on_sent(ms(100), &sent(MSS));
@@ -175,7 +174,7 @@ fn absurd_values_neither_panic_nor_overflow() {
     cubic.window = MAX_WINDOW;
     cubic.threshold = MAX_WINDOW;
     cubic.set_mss(1);
-    cubic.on_congestion(ms(0), &LOSS);
+    cubic.on_congestion(ms(0));
     cubic.on_recovered(ms(0));
     cubic.on_ack(ms(0), &AckSample { min_rtt: Duration::MAX, ..ack(u64::MAX) });
     cubic.on_ack(Instant::FAR_FUTURE, &ack(u64::from(u32::MAX)));

@@ -137,7 +137,7 @@ pub(crate) trait Congestion: fmt::Debug + Send {
     }
 
     /// A loss begins a recovery: once an episode. Remembers what [`undo`](Self::undo) needs.
-    fn on_congestion(&mut self, now: Instant, event: &LossEvent);
+    fn on_congestion(&mut self, now: Instant);
 
     /// The episode that a loss or a timeout began is over: all that was outstanding when it began is
     /// acknowledged.
@@ -198,30 +198,20 @@ pub(crate) trait Congestion: fmt::Debug + Send {
     fn phase(&self) -> &'static str;
 }
 
-/// What was sent.
+/// The moment in which data was sent.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "what an algorithm may want to know")]
 pub(crate) struct Sent {
-    /// Bytes sent.
-    pub(crate) bytes: u64,
     /// Bytes in flight before.
     pub(crate) in_flight: u64,
     /// The estimator was application-limited when this was sent.
     pub(crate) app_limited: bool,
-    /// It had been sent before.
-    pub(crate) retransmission: bool,
 }
 
 /// What an acknowledgment brought.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "what an algorithm may want to know")]
 pub(crate) struct AckSample {
-    /// Bytes newly acknowledged cumulatively.
-    pub(crate) acked: u64,
     /// Bytes newly known to have arrived: acknowledged or selectively acknowledged.
     pub(crate) delivered: u64,
-    /// Bytes newly marked lost.
-    pub(crate) lost: u64,
     /// Bytes in flight now (`pipe` of RFC 6675).
     pub(crate) in_flight: u64,
     /// Bytes in flight before this acknowledgment.
@@ -252,16 +242,6 @@ impl AckSample {
     fn fills(&self, window: u64, threshold: u64) -> bool {
         self.window_limited || (window < threshold && window < 2 * self.prior_in_flight)
     }
-}
-
-/// A loss that begins a recovery.
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "what an algorithm may want to know")]
-pub(crate) struct LossEvent {
-    /// Bytes in flight before anything was marked lost.
-    pub(crate) in_flight: u64,
-    /// Bytes marked lost so far.
-    pub(crate) lost: u64,
 }
 
 /// The initial window of RFC 6928, in bytes.

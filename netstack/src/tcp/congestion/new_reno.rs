@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    AckSample, Algorithm, Congestion, LossEvent, Sent, idle_window, initial_window, slow_start,
-};
+use super::{AckSample, Algorithm, Congestion, Sent, idle_window, initial_window, slow_start};
 use crate::time::Instant;
 
 /// Doubles the window a round trip up to the threshold, then adds a segment a round trip; halves it at
@@ -63,7 +61,7 @@ impl Congestion for NewReno {
         }
     }
 
-    fn on_congestion(&mut self, _now: Instant, _event: &LossEvent) {
+    fn on_congestion(&mut self, _now: Instant) {
         self.reduce();
         self.window = self.threshold;
     }
@@ -117,7 +115,6 @@ mod tests {
 
     const MSS: u64 = 1_000;
     const NOW: Instant = Instant::ZERO;
-    const LOSS: LossEvent = LossEvent { in_flight: 0, lost: 0 };
 
     fn reno(window: u64, threshold: u64) -> NewReno {
         NewReno { window, threshold, ..NewReno::new(MSS as u32) }
@@ -160,7 +157,7 @@ mod tests {
     #[test]
     fn halves_at_a_loss_once_an_episode() {
         let mut reno = reno(20 * MSS, u64::MAX);
-        reno.on_congestion(NOW, &LOSS);
+        reno.on_congestion(NOW);
         assert_eq!((reno.window(), reno.slow_start_threshold()), (10 * MSS, 10 * MSS));
         assert_eq!(reno.phase(), "recovery");
         reno.on_ack(NOW, &AckSample { in_recovery: true, ..ack(30 * MSS) });

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use super::AckSample;
 
-/// An acknowledgment of `acked` bytes on a connection that its window limits, 10 ms from its peer.
-pub(super) fn ack(acked: u64) -> AckSample {
+/// An acknowledgment of `delivered` bytes on a connection that its window limits, 10 ms from its peer.
+pub(super) fn ack(delivered: u64) -> AckSample {
     AckSample {
-        acked,
-        delivered: acked,
-        lost: 0,
+        delivered,
         in_flight: 0,
-        prior_in_flight: acked,
+        prior_in_flight: delivered,
         rtt: Some(Duration::from_millis(10)),
         min_rtt: Duration::from_millis(10),
         smoothed_rtt: Duration::from_millis(10),

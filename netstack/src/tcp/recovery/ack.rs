@@ -208,9 +208,7 @@ impl Sender {
         let rate = self.rate.sample(now, known_min);
         let una = self.board.una();
         let sample = AckSample {
-            acked: news.acked,
             delivered: news.delivered,
-            lost: news.lost,
             in_flight: self.in_flight(),
             prior_in_flight,
             rtt: news.newest.map(|sent| now - sent),

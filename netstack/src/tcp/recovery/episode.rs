@@ -5,13 +5,12 @@ use super::ack::News;
 use super::prr::Reduction;
 use super::scoreboard::Run;
 use super::sender::{Frto, Sender, State};
-use crate::tcp::congestion::LossEvent;
 use crate::time::Instant;
 
 impl Sender {
     /// Changes the state as an acknowledgment demands.
     pub(super) fn advance(&mut self, now: Instant, ack: &Ack<'_>, news: &News, in_flight: u64) {
-        self.judge_loss_probe(now, ack, news, in_flight);
+        self.judge_loss_probe(now, ack, news);
         if self.was_needless(now, ack, news) {
             self.undo(now);
         }
@@ -79,7 +78,7 @@ impl Sender {
         self.reduced = true;
         self.frto = Frto::Off;
         self.loss_probe = None;
-        self.congestion.on_congestion(now, &LossEvent { in_flight, lost: self.board.lost() });
+        self.congestion.on_congestion(now);
         self.reduction = (!self.congestion.governs_recovery()).then(|| {
             let mut reduction = Reduction::new(in_flight, self.congestion.window());
             reduction.on_ack(0, self.in_flight(), false, self.mss);
@@ -172,7 +171,7 @@ impl Sender {
     }
 
     /// Did the loss probe repair a loss that nobody else would notice? (RFC 8985 section 7.4.2)
-    fn judge_loss_probe(&mut self, now: Instant, ack: &Ack<'_>, news: &News, in_flight: u64) {
+    fn judge_loss_probe(&mut self, now: Instant, ack: &Ack<'_>, news: &News) {
         let Some(probe) = self.loss_probe.filter(|probe| ack.offset >= probe.end) else { return };
         let both_arrived = news.duplicate == Some(probe.end)
             || (ack.offset == probe.end && news.repeated && !news.has_blocks);
@@ -181,7 +180,7 @@ impl Sender {
         } else if ack.offset > probe.end {
             self.loss_probe = None;
             if self.is_calm() {
-                self.congestion.on_congestion(now, &LossEvent { in_flight, lost: 0 });
+                self.congestion.on_congestion(now);
                 self.congestion.on_recovered(now);
                 self.undo.forget();
             }

@@ -175,7 +175,7 @@ impl Sender {
         }
         let in_flight = self.in_flight();
         let stamp = self.rate.on_sent(now, units, in_flight);
-        self.tell_sent(now, units, false);
+        self.tell_sent(now, units);
         self.board.sent(units as u32, self.mss as u16, stamp);
         self.peer.disarm();
         self.pending.runt = false;
@@ -198,7 +198,7 @@ impl Sender {
     fn record_sent_again(&mut self, now: Instant, start: u64, len: u32) -> Transmit {
         let in_flight = self.in_flight();
         let stamp = self.rate.on_sent(now, u64::from(len), in_flight);
-        self.tell_sent(now, u64::from(len), true);
+        self.tell_sent(now, u64::from(len));
         self.board.sent_again(start, len, self.mss as u16, stamp);
         self.undo.on_sent_again(now, u64::from(len));
         self.counters.segments_sent_again += len.div_ceil(self.mss);
@@ -219,16 +219,9 @@ impl Sender {
         }
     }
 
-    fn tell_sent(&mut self, now: Instant, bytes: u64, retransmission: bool) {
-        self.congestion.on_sent(
-            now,
-            &Sent {
-                bytes,
-                in_flight: self.in_flight(),
-                app_limited: self.rate.app_limited(),
-                retransmission,
-            },
-        );
+    fn tell_sent(&mut self, now: Instant, bytes: u64) {
+        let (in_flight, app_limited) = (self.in_flight(), self.rate.app_limited());
+        self.congestion.on_sent(now, &Sent { in_flight, app_limited });
         self.pacer.on_sent(now, bytes);
         if let Some(reduction) = &mut self.reduction {
             reduction.on_sent(bytes);

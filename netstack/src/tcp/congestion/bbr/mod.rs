@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use self::loss::Undo;
 use self::model::{Aggregation, MinRtt, RoundTrips};
-use super::{AckSample, Algorithm, Congestion, LossEvent, Lost, RateSample, Sent, initial_window};
+use super::{AckSample, Algorithm, Congestion, Lost, RateSample, Sent, initial_window};
 use crate::time::Instant;
 
 /// No bound.
@@ -266,7 +266,7 @@ impl Congestion for Bbr {
         self.handle_lost(now, lost);
     }
 
-    fn on_congestion(&mut self, _now: Instant, _event: &LossEvent) {
+    fn on_congestion(&mut self, _now: Instant) {
         self.begin_recovery();
     }
 

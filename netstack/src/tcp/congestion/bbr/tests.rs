@@ -58,9 +58,7 @@ impl Driver {
             tx_in_flight: self.flight(),
         };
         let ack = AckSample {
-            acked: self.rate,
             delivered: self.rate,
-            lost: 0,
             in_flight: self.flight(),
             prior_in_flight: self.flight() + self.rate,
             rtt: Some(rtt),
@@ -102,7 +100,7 @@ impl Driver {
             app_limited: self.app_limited,
         };
         self.bbr.on_lost(self.now, &lost);
-        self.bbr.on_congestion(self.now, &LossEvent { in_flight: self.flight(), lost: bytes });
+        self.bbr.on_congestion(self.now);
     }
 
     /// Rounds that lose so much each.

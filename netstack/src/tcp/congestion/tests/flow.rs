@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::path::MSS;
 use crate::tcp::congestion::rate::{RateEstimator, RateSample, Stamp};
-use crate::tcp::congestion::{AckSample, Congestion, LossEvent, Sent};
+use crate::tcp::congestion::{AckSample, Congestion, Sent};
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl Flow {
         }
         self.note_rtt(rtt);
         self.acknowledged += delivered;
-        let lost = self.detect_loss(now, newest);
+        self.detect_loss(now, newest);
         let una = self.outstanding.keys().next().copied().unwrap_or(self.next_offset);
         if self.recovery_point.is_some_and(|point| una >= point) {
             self.recovery_point = None;
@@ -152,9 +152,7 @@ impl Flow {
         }
         self.last_sample = self.estimator.sample(now, self.min_rtt);
         let ack = AckSample {
-            acked: delivered,
             delivered,
-            lost,
             in_flight: self.in_flight,
             prior_in_flight,
             rtt,
@@ -174,8 +172,8 @@ impl Flow {
     }
 
     /// Three segments sent later have arrived.
-    fn detect_loss(&mut self, now: Instant, newest: u64) -> u64 {
-        let mut bytes = 0;
+    fn detect_loss(&mut self, now: Instant, newest: u64) {
+        let mut found = false;
         while self.order.front().is_some_and(|(transmission, _)| transmission + 3 <= newest) {
             let Some((transmission, offset)) = self.order.pop_front() else { break };
             let Some(segment) = self.outstanding.get_mut(&offset) else { continue };
@@ -185,16 +183,14 @@ impl Flow {
             segment.lost = true;
             self.in_flight -= MSS;
             self.to_repeat.insert(offset);
-            bytes += MSS;
+            found = true;
             let lost = self.estimator.on_lost(&segment.stamp, MSS);
             self.congestion.on_lost(now, &lost);
         }
-        if bytes > 0 && self.recovery_point.is_none() {
+        if found && self.recovery_point.is_none() {
             self.recovery_point = Some(self.next_offset);
-            self.congestion
-                .on_congestion(now, &LossEvent { in_flight: self.in_flight + bytes, lost: bytes });
+            self.congestion.on_congestion(now);
         }
-        bytes
     }
 
     fn note_rtt(&mut self, rtt: Option<Duration>) {
@@ -235,12 +231,7 @@ impl Flow {
         self.transmissions += 1;
         let transmission = self.transmissions;
         let app_limited = self.estimator.app_limited();
-        let sent = Sent {
-            bytes: MSS,
-            in_flight: self.in_flight,
-            app_limited,
-            retransmission: repeated.is_some(),
-        };
+        let sent = Sent { in_flight: self.in_flight, app_limited };
         self.congestion.on_sent(now, &sent);
         let stamp = self.estimator.on_sent(now, MSS, self.in_flight);
         let segment = Segment { stamp, transmission, lost: false };

@@ -43,7 +43,7 @@ fn a_window_fades_with_idleness() {
 /// Calls in any order, with values that a connection can have.
 #[derive(Clone, Debug)]
 enum Call {
-    Sent { bytes: u64, in_flight: u64 },
+    Sent { in_flight: u64, app_limited: bool },
     Ack { bytes: u64, in_flight: u64, rtt: Option<u64>, interval: u64, flags: u8 },
     Lost { bytes: u64, since_sent: u64, tx_in_flight: u64 },
     Congestion,
@@ -57,7 +57,8 @@ enum Call {
 fn call() -> impl Strategy<Value = Call> {
     let bytes = || prop_oneof![0..3_000_u64, 0..1_u64 << 30];
     prop_oneof![
-        (bytes(), bytes()).prop_map(|(bytes, in_flight)| Call::Sent { bytes, in_flight }),
+        (bytes(), any::<bool>())
+            .prop_map(|(in_flight, app_limited)| Call::Sent { in_flight, app_limited }),
         (bytes(), bytes(), proptest::option::of(0..1_u64 << 34), 0..1_u64 << 34, any::<u8>())
             .prop_map(|(bytes, in_flight, rtt, interval, flags)| Call::Ack {
                 bytes,
@@ -83,10 +84,8 @@ fn call() -> impl Strategy<Value = Call> {
 fn apply(congestion: &mut dyn Congestion, now: Instant, delivered: &mut u64, call: &Call) {
     let flag = |flags: u8, bit: u8| flags & (1 << bit) != 0;
     match *call {
-        Call::Sent { bytes, in_flight } => {
-            let sent =
-                Sent { bytes, in_flight, app_limited: bytes % 2 == 0, retransmission: false };
-            congestion.on_sent(now, &sent);
+        Call::Sent { in_flight, app_limited } => {
+            congestion.on_sent(now, &Sent { in_flight, app_limited });
         }
         Call::Ack { bytes, in_flight, rtt, interval, flags } => {
             let prior_delivered = delivered.saturating_sub(in_flight);
@@ -104,9 +103,7 @@ fn apply(congestion: &mut dyn Congestion, now: Instant, delivered: &mut u64, cal
             congestion.on_ack(
                 now,
                 &AckSample {
-                    acked: bytes,
                     delivered: bytes,
-                    lost: rate.lost,
                     in_flight,
                     prior_in_flight: in_flight + bytes,
                     rtt,
@@ -125,7 +122,7 @@ fn apply(congestion: &mut dyn Congestion, now: Instant, delivered: &mut u64, cal
             let lost = Lost { bytes, since_sent, tx_in_flight, delivered, app_limited: false };
             congestion.on_lost(now, &lost);
         }
-        Call::Congestion => congestion.on_congestion(now, &LossEvent { in_flight: 1, lost: 1 }),
+        Call::Congestion => congestion.on_congestion(now),
         Call::Recovered => congestion.on_recovered(now),
         Call::Timeout { in_flight } => congestion.on_timeout(now, in_flight),
         Call::Undo => congestion.undo(now),
