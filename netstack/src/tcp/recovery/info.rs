@@ -111,17 +111,24 @@ impl Sender {
         usize::try_from(wanted).unwrap_or(usize::MAX).max(MIN_BUFFER).min(self.max_buffer)
     }
 
-    /// If all is sent and the window has room, what is delivered from now on measures the application.
-    /// Called before anything that changes that.
+    /// If all is sent that the peer has room for, and the window has room, what is delivered from now on
+    /// measures the application, here or there. Called before anything that changes that.
     pub(super) fn note_application_limit(&mut self) {
         let in_flight = self.in_flight();
-        if self.unsent() < u64::from(self.mss)
-            && self.board.lost() == 0
+        if self.board.lost() == 0
             && in_flight < self.window()
             && self.at.pacing == Instant::FAR_FUTURE
+            && (self.unsent() < u64::from(self.mss) || self.is_held_by_peer())
         {
             self.rate.mark_app_limited(in_flight);
         }
+    }
+
+    /// The peer's window holds back what the path would take. With a queue on the path it is full, whatever
+    /// holds back more.
+    fn is_held_by_peer(&self) -> bool {
+        let room = self.peer.edge().saturating_sub(self.board.next());
+        room < u64::from(self.mss) && !self.rtt.shows_queue()
     }
 
     /// The congestion control's rate, or one in proportion to the window, as Linux has it.

@@ -31,6 +31,10 @@ pub(crate) const MAX_RTO: Duration = Duration::from_mins(1);
 /// Half of the time after which a smallest round trip is forgotten: the path may have changed.
 const GENERATION: Duration = Duration::from_secs(150);
 
+/// What a round trip may be longer than the smallest without a queue, in microseconds: timers of both ends
+/// are late by that.
+const LEAST_QUEUE: u32 = 1_000;
+
 /// What is known about the round trip.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoundTrip {
@@ -140,6 +144,13 @@ impl RoundTrip {
         self.smoothed.map(from_micros)
     }
 
+    /// Round trips are longer than the smallest by an eighth, at least by [`LEAST_QUEUE`].
+    pub(crate) fn shows_queue(&self) -> bool {
+        let smallest = self.smallest[0].min(self.smallest[1]);
+        let queue = (smallest / 8).max(LEAST_QUEUE);
+        self.smoothed.is_some_and(|smoothed| smoothed > smallest.saturating_add(queue))
+    }
+
     /// Its deviation (RTTVAR).
     pub(crate) fn deviation(&self) -> Duration {
         from_micros(self.margin / 4)
@@ -229,6 +240,18 @@ mod tests {
             rtt.note_smallest(Instant::from_secs(s), ms(20));
         }
         assert_eq!(rtt.smallest(), ms(20));
+    }
+
+    #[test]
+    fn a_queue_shows_in_the_smoothed_round_trip() {
+        for (smallest, smoothed, queue) in
+            [(20, 22, false), (20, 23, true), (2, 3, false), (2, 4, true)]
+        {
+            let mut rtt = measured(&[smoothed; 50]);
+            assert!(!rtt.shows_queue(), "longer than what?");
+            rtt.note_smallest(Instant::ZERO, ms(smallest));
+            assert_eq!(rtt.shows_queue(), queue, "{smallest} {smoothed}");
+        }
     }
 
     #[test]

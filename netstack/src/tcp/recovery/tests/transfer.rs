@@ -181,6 +181,47 @@ fn a_sender_with_holes_does_not_run_out_of_data() {
     assert!(with_holes > 100, "{with_holes}");
 }
 
+/// Runs for a while.
+fn run_for(link: &mut Link, time: Duration) -> f64 {
+    let (began, delivered) = (link.now, link.sender.info().delivered);
+    let stop = began + time;
+    while link.now < stop {
+        link.write();
+        link.drain();
+        link.step(stop);
+    }
+    let bytes = link.sender.info().delivered - delivered;
+    bytes as f64 * 8.0 / (link.now - began).as_micros() as f64
+}
+
+/// A receiver's window often starts small and grows. As long as it is what limits, BBR has not seen what
+/// the path can do.
+#[test]
+fn a_small_window_is_not_taken_for_a_slow_path() {
+    let product = 250_000;
+    let of = |receive_buffer| {
+        Link::new(Scenario {
+            algorithm: Algorithm::Bbr,
+            buffer: 8 << 20,
+            bytes: 1 << 30,
+            receive_buffer,
+            ..Scenario::default()
+        })
+    };
+    let mut link = of(product / 5);
+    let rate = run_for(&mut link, Duration::from_secs(1));
+    assert!((15.0..25.0).contains(&rate), "{rate}");
+    assert_eq!(link.sender.info().phase, "Startup");
+    link.scenario.receive_buffer = 8 << 20;
+    run_for(&mut link, Duration::from_millis(200));
+    let rate = run_for(&mut link, Duration::from_millis(500));
+    assert!(rate > 90.0, "{rate}: {:#?}", link.sender.info());
+
+    let mut link = of(product * 3 / 2);
+    run_for(&mut link, Duration::from_secs(1));
+    assert_ne!(link.sender.info().phase, "Startup", "a queue shows that the path is full");
+}
+
 #[test]
 fn timers_late_by_a_millisecond_cost_little() {
     for (rtt, least) in [(1, 900.0), (20, 600.0)] {
