@@ -91,6 +91,8 @@ pub(crate) struct Lost {
     pub(crate) since_sent: u64,
     /// Bytes in flight right after it was sent.
     pub(crate) tx_in_flight: u64,
+    /// Bytes delivered since it was sent.
+    pub(crate) delivered_since_sent: u64,
     /// Bytes delivered since the connection began.
     pub(crate) delivered: u64,
     /// It was sent while the application gave less than the window allowed.
@@ -172,6 +174,14 @@ impl RateEstimator {
         }
     }
 
+    /// `bytes` have arrived that were sent again, but sooner after that than any round trip: it was what
+    /// had been sent first. The stamp is of the wrong moment, so that it makes no sample and begins no
+    /// round.
+    pub(crate) fn on_delivered_early(&mut self, now: Instant, bytes: u64) {
+        self.delivered += bytes;
+        self.delivered_at = now;
+    }
+
     /// `bytes` of a run with this stamp were marked lost.
     pub(crate) fn on_lost(&mut self, stamp: &Stamp, bytes: u64) -> Lost {
         self.lost += bytes;
@@ -179,12 +189,14 @@ impl RateEstimator {
             bytes,
             since_sent: self.lost_since(stamp),
             tx_in_flight: stamp.tx_in_flight(),
+            delivered_since_sent: self.delivered - stamp.delivered,
             delivered: self.delivered,
             app_limited: stamp.app_limited(),
         }
     }
 
-    /// The sample of the acknowledgment that is now processed; `None` if it delivered nothing.
+    /// The sample of the acknowledgment that is now processed; `None` if it delivered nothing, or nothing
+    /// that makes one.
     ///
     /// `min_rtt` is the smallest round trip of the connection, zero if it is not known.
     pub(crate) fn sample(&mut self, now: Instant, min_rtt: Duration) -> Option<RateSample> {
@@ -324,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_again_for_nothing_makes_no_sample() {
+        let mut rate = RateEstimator::new(ms(0));
+        let first = rate.on_sent(ms(0), 1_000, 0);
+        let next = rate.on_sent(ms(0), 1_000, 1_000);
+        rate.on_delivered_early(ms(12), 1_000);
+        assert_eq!(rate.sample(ms(12), RTT), None);
+        assert_eq!(rate.delivered(), 1_000);
+        rate.on_delivered(ms(13), &next, 1_000);
+        let sample = rate.sample(ms(13), RTT).unwrap();
+        assert_eq!((sample.prior_delivered, sample.delivered), (first.delivered, 2_000));
+    }
+
+    #[test]
     fn losses_are_counted_since_a_segment_was_sent() {
         let mut rate = RateEstimator::new(ms(0));
         let a = rate.on_sent(ms(0), 1_000, 0);
@@ -335,6 +360,7 @@ mod tests {
                 bytes: 1_000,
                 since_sent: 1_000,
                 tx_in_flight: 1_000,
+                delivered_since_sent: 0,
                 delivered: 0,
                 app_limited: false
             }

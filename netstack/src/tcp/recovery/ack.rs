@@ -249,7 +249,11 @@ impl Arrivals<'_> {
     fn part(&mut self, run: &Run, part: Range<u64>) {
         let bytes = part.end - part.start;
         self.news.delivered += bytes;
-        self.rate.on_delivered(self.now, run.stamp(), bytes);
+        if run.sent_again() && self.now - run.sent() < self.min_rtt {
+            self.rate.on_delivered_early(self.now, bytes);
+        } else {
+            self.rate.on_delivered(self.now, run.stamp(), bytes);
+        }
         self.rack.delivered(self.now, run, part.end, self.min_rtt);
         if run.sent_again() {
             self.undo.on_repeat_acknowledged(bytes, self.now - run.sent(), self.min_rtt);

@@ -32,14 +32,16 @@ impl Bbr {
         self.full_rate_now = false;
     }
 
-    /// Growth is looked for in each acknowledgment, its absence once a round.
+    /// Growth is looked for in each acknowledgment, its absence once a round. In Startup growth is that of
+    /// the largest rate, as in version 1, so that what samples of the application have raised counts.
     pub(super) fn check_full_rate(&mut self, rate: &RateSample) {
         if self.full_rate_now || rate.app_limited {
             return;
         }
-        if rate.bandwidth > 0 && rate.bandwidth >= percent(self.full_rate, GROWTH) {
+        let seen = if self.full_rate_reached { rate.bandwidth } else { self.max_rate() };
+        if seen > 0 && seen >= percent(self.full_rate, GROWTH) {
             self.reset_full_rate();
-            self.full_rate = rate.bandwidth;
+            self.full_rate = seen;
         } else if self.rounds.start {
             self.full_rate_count += 1;
             self.full_rate_now = self.full_rate_count >= FULL_ROUNDS;
@@ -169,7 +171,7 @@ impl Bbr {
             }
         }
         let rate = delivery.rate;
-        if self.inflight_longterm != INFINITE && !self.too_high(rate.lost, rate.tx_in_flight) {
+        if self.inflight_longterm != INFINITE && !self.rate_too_high(rate) {
             self.inflight_longterm = self.inflight_longterm.max(rate.tx_in_flight);
             if self.phase == Phase::Up {
                 self.raise_longterm(delivery);

@@ -85,8 +85,15 @@ impl Bbr {
         if self.queue_stands() { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE }
     }
 
-    pub(super) fn too_high(&self, lost: u64, tx_in_flight: u64) -> bool {
-        lost > percent(tx_in_flight, self.loss_threshold())
+    /// Of what was in flight with a segment, or has arrived since if that is more, too much was lost. It is
+    /// more if the application or the peer's window held back when the segment was sent: what was lost
+    /// since was then sent earlier, when more was in flight.
+    pub(super) fn too_high(&self, lost: u64, delivered: u64, tx_in_flight: u64) -> bool {
+        lost > percent(tx_in_flight.max(delivered), self.loss_threshold())
+    }
+
+    pub(super) fn rate_too_high(&self, rate: &RateSample) -> bool {
+        self.too_high(rate.lost, rate.delivered, rate.tx_in_flight)
     }
 
     pub(super) fn handle_lost(&mut self, now: Instant, lost: &Lost) {
@@ -98,7 +105,9 @@ impl Bbr {
         self.begin_recovery();
         self.lost_in_round += lost.bytes;
         self.losses_in_round += 1;
-        if self.probe_sample && self.too_high(lost.since_sent, lost.tx_in_flight) {
+        if self.probe_sample
+            && self.too_high(lost.since_sent, lost.delivered_since_sent, lost.tx_in_flight)
+        {
             self.probe_went_too_high(now, lost);
         }
     }
@@ -130,7 +139,7 @@ impl Bbr {
         self.loss_round_start
             && delivery.ack.in_recovery
             && self.losses_in_round >= STARTUP_LOSSES
-            && self.too_high(delivery.rate.lost, delivery.rate.tx_in_flight)
+            && self.rate_too_high(delivery.rate)
     }
 
     pub(super) fn leave_startup_by_loss(&mut self) {

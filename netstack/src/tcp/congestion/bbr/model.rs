@@ -23,7 +23,7 @@ pub(super) struct RoundTrips {
     /// The acknowledgment that is processed is the first of a round.
     pub(super) start: bool,
     /// The round ends when data is delivered that was sent after so much had been.
-    end: u64,
+    pub(super) end: u64,
 }
 
 impl RoundTrips {

@@ -96,6 +96,7 @@ impl Driver {
             bytes,
             since_sent: bytes,
             tx_in_flight: self.flight(),
+            delivered_since_sent: 0,
             delivered: self.delivered,
             app_limited: self.app_limited,
         };
@@ -137,6 +138,44 @@ fn growth_by_a_quarter_keeps_startup() {
         driver.rate = driver.rate * 126 / 100;
     }
     assert_eq!(driver.bbr.phase, Phase::Startup);
+}
+
+#[test]
+fn growth_in_samples_of_the_application_is_growth() {
+    let mut bbr = Bbr::new(Instant::ZERO, MSS as u32, 1);
+    let sample = |bandwidth, app_limited| RateSample {
+        delivered: 10_000,
+        prior_delivered: 10_000,
+        interval: Duration::from_millis(RTT),
+        bandwidth,
+        app_limited,
+        lost: 0,
+        tx_in_flight: 10_000,
+    };
+    for (bandwidth, app_limited, reached) in [
+        (1_000_000, false, false),
+        (1_000_000, false, false),
+        (1_000_000, false, false),
+        (2_000_000, true, false),
+        (1_000_000, false, false),
+        (1_000_000, false, false),
+        (1_000_000, false, false),
+        (1_000_000, false, true),
+    ] {
+        let rate = sample(bandwidth, app_limited);
+        bbr.rounds.end = 0;
+        bbr.update_max_rate(&rate);
+        bbr.check_full_rate(&rate);
+        assert_eq!(bbr.full_rate_reached, reached);
+    }
+}
+
+#[test]
+fn loss_is_a_share_of_what_was_carried_though_little_was_in_flight() {
+    let bbr = Bbr::new(Instant::ZERO, MSS as u32, 1);
+    assert!(!bbr.too_high(90, 1_000, 400), "the peer's window held back when it was sent");
+    assert!(bbr.too_high(130, 1_000, 400));
+    assert!(bbr.too_high(90, 300, 400));
 }
 
 #[test]

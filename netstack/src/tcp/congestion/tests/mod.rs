@@ -119,7 +119,15 @@ fn apply(congestion: &mut dyn Congestion, now: Instant, delivered: &mut u64, cal
         }
         Call::Lost { bytes, since_sent, tx_in_flight } => {
             let delivered = *delivered;
-            let lost = Lost { bytes, since_sent, tx_in_flight, delivered, app_limited: false };
+            let (app_limited, delivered_since_sent) = (false, delivered.min(tx_in_flight));
+            let lost = Lost {
+                bytes,
+                since_sent,
+                tx_in_flight,
+                delivered_since_sent,
+                delivered,
+                app_limited,
+            };
             congestion.on_lost(now, &lost);
         }
         Call::Congestion => congestion.on_congestion(now),
