@@ -1,7 +1,8 @@
 //! What loss says about the path, and taking it back.
 
 use super::{
-    Bbr, Delivery, INFINITE, LOSS_WITH_QUEUE, LOSS_WITHOUT_QUEUE, Lost, Phase, RateSample, percent,
+    Bbr, Delivery, INFINITE, LOSS_WITH_QUEUE, LOSS_WITHOUT_QUEUE, Lost, Phase, RateSample,
+    STARTUP_LOSS_WITHOUT_QUEUE, percent,
 };
 use crate::time::Instant;
 
@@ -82,7 +83,11 @@ impl Bbr {
 
     /// The loss rate above which too much was in flight, in percent.
     fn loss_threshold(&self) -> u64 {
-        if self.queue_stands() { LOSS_WITH_QUEUE } else { LOSS_WITHOUT_QUEUE }
+        match self.phase {
+            _ if self.queue_stands() => LOSS_WITH_QUEUE,
+            Phase::Startup => STARTUP_LOSS_WITHOUT_QUEUE,
+            _ => LOSS_WITHOUT_QUEUE,
+        }
     }
 
     /// Of what was in flight with a segment, or has arrived since if that is more, too much was lost. It is

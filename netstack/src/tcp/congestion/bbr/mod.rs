@@ -27,7 +27,8 @@
 //! short-term bounds, so that a path that loses 3 % at random is left nearly unused. What both rules are
 //! after is the queue pressure that loss reveals. So they hold as they are while a queue stands: while the
 //! smallest round trip of the last round, and of this one, exceeds that of the path by an eighth (at least
-//! 1 ms, at most 10). While none stands, loss must exceed [`LOSS_WITHOUT_QUEUE`]. A buffer too small to be
+//! 1 ms, at most 10). While none stands, loss must exceed [`LOSS_WITHOUT_QUEUE`], in Startup
+//! [`STARTUP_LOSS_WITHOUT_QUEUE`]. A buffer too small to be
 //! seen in the round trip, or a policer, takes up to a fifth of what `ProbeBW_UP` sends and is noticed so.
 //! Version 1 of BBR takes no notice of loss at all, version 3 of one segment in fifty; this lies between.
 //!
@@ -61,6 +62,10 @@ const LOSS_WITH_QUEUE: u64 = 2;
 /// The same while no queue stands, in percent: well above what paths lose for other reasons than
 /// congestion, and half of what a full path loses of what is sent at 1.25 of its rate.
 const LOSS_WITHOUT_QUEUE: u64 = 10;
+
+/// The same in Startup, where a full path loses half of what is sent at 2.77 of its rate. Less is no reason
+/// to end it: that the rate does not grow does so within three rounds.
+const STARTUP_LOSS_WITHOUT_QUEUE: u64 = 30;
 
 /// Where the state machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,9 +173,9 @@ fn growth_in_samples_of_the_application_is_growth() {
 #[test]
 fn loss_is_a_share_of_what_was_carried_though_little_was_in_flight() {
     let bbr = Bbr::new(Instant::ZERO, MSS as u32, 1);
-    assert!(!bbr.too_high(90, 1_000, 400), "the peer's window held back when it was sent");
-    assert!(bbr.too_high(130, 1_000, 400));
-    assert!(bbr.too_high(90, 300, 400));
+    assert!(!bbr.too_high(290, 1_000, 400), "the peer's window held back when it was sent");
+    assert!(bbr.too_high(310, 1_000, 400));
+    assert!(bbr.too_high(130, 300, 400));
 }
 
 #[test]
@@ -213,9 +213,9 @@ fn startup_ends_by_much_loss_in_many_places() {
         }
         driver.bbr
     };
-    assert_eq!(lossy(6, 9).phase, Phase::Startup, "not above the threshold without a queue");
-    assert_eq!(lossy(5, 20).phase, Phase::Startup, "a burst");
-    let bbr = lossy(6, 11);
+    assert_eq!(lossy(6, 29).phase, Phase::Startup, "not above the threshold without a queue");
+    assert_eq!(lossy(5, 40).phase, Phase::Startup, "a burst");
+    let bbr = lossy(6, 31);
     assert_ne!(bbr.phase, Phase::Startup);
     assert_ne!(bbr.inflight_longterm, INFINITE);
 }
