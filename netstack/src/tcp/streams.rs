@@ -146,6 +146,9 @@ impl Streams {
         // would never hear each other again.
         let near =
             tcp.seq().wrapping_sub(nxt).cast_signed().unsigned_abs() <= self.receiver.capacity();
+        if near && (old || !touches) {
+            self.note_duplicate(now, pool, tcp);
+        }
         if old || !(touches || near) {
             self.challenge(now, tcp);
             return Heard { unacceptable: true, ..Heard::default() };
@@ -214,6 +217,18 @@ impl Streams {
         let received = self.receiver.on_segment(now, pool, offset, tcp.payload(), fin);
         heard.readable = received.in_order > 0;
         heard.fin = received.fin_reached;
+    }
+
+    /// Has data that came before reported as a duplicate (RFC 2883), be it from before the window or
+    /// older than a segment that has overtaken it: who sent it twice for nothing should learn of it.
+    fn note_duplicate(&mut self, now: Instant, pool: &mut Pool, tcp: &Tcp<&[u8]>) {
+        let Some(offset) = self.received_offset(tcp.seq()) else { return };
+        let before = self.receiver.rcv_nxt().saturating_sub(offset);
+        let known = tcp.payload().len().min(usize::try_from(before).unwrap_or(usize::MAX));
+        if known > 0 {
+            let known = tcp.payload().get(..known).unwrap_or_default();
+            self.receiver.on_segment(now, pool, offset, known, false);
+        }
     }
 
     /// The offset in our stream that an acknowledgment number means.
@@ -361,7 +376,7 @@ impl Streams {
 
     /// The first instant at which something must be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let in_flight = self.sender.queued() > 0;
+        let in_flight = self.is_waiting();
         let keepalive = self.keepalive.as_ref().and_then(|own| own.deadline(in_flight));
         [self.sender.poll_timeout(), self.receiver.ack_deadline(), keepalive]
             .into_iter()
@@ -369,12 +384,17 @@ impl Streams {
             .min()
     }
 
+    /// Data or a FIN waits to be acknowledged.
+    fn is_waiting(&self) -> bool {
+        self.sender.queued() > 0 || self.sender.una() < self.sender.next_offset()
+    }
+
     /// Lets time pass.
     pub(super) fn on_timeout(&mut self, now: Instant) -> Timeout {
         if self.sender.gone(now) {
             return Timeout::Expired;
         }
-        let in_flight = self.sender.queued() > 0;
+        let in_flight = self.is_waiting();
         match self.keepalive.as_mut().map_or(Due::Nothing, |own| own.on_timeout(now, in_flight)) {
             Due::Nothing => {}
             Due::Probe => self.probe_due = true,
