@@ -63,7 +63,8 @@ impl Growth {
         may_grow: bool,
     ) -> Option<u64> {
         if self.space == 0 {
-            self.space = INITIAL_SEGMENTS * u32::from(mss);
+            // With large segments that is more than the buffer lets through at first.
+            self.space = (INITIAL_SEGMENTS * u32::from(mss)).min(window / 2).max(1);
             (self.since, self.from) = (now, read);
             (self.marked_at, self.mark) = (now, rcv_nxt + u64::from(window));
         }
@@ -129,6 +130,14 @@ mod tests {
         assert_eq!(growth.rtt, NonZeroU32::new(20_000));
         growth.on_arrival(at(900), 180_000, 180_000, 60_000, MSS, true);
         assert_eq!(growth.rtt, NonZeroU32::new(20_000), "a pause is no round trip");
+    }
+
+    #[test]
+    fn a_buffer_smaller_than_an_initial_window_grows_too() {
+        let mut growth = Growth::default();
+        growth.on_rtt(Duration::from_millis(10));
+        assert_eq!(growth.on_arrival(at(0), 0, 0, 57_000, 9_000, true), None);
+        assert!(growth.on_arrival(at(10), 57_000, 57_000, 57_000, 9_000, true).is_some());
     }
 
     #[test]
