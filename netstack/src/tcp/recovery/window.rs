@@ -13,8 +13,8 @@ pub(crate) struct PeerWindow {
     edge: u64,
     /// The largest window that it ever had.
     largest: u32,
-    /// The peer's offset in the segment of the last update (SND.WL1).
-    updated_by: u64,
+    /// The peer's offset in the segment of the last update (SND.WL1); none if that was the SYN.
+    updated_by: Option<u64>,
     /// When to probe a window that lets nothing through.
     pub(crate) probe_at: Instant,
     /// Probes in a row.
@@ -26,7 +26,7 @@ impl PeerWindow {
         Self {
             edge: u64::from(window),
             largest: window,
-            updated_by: 0,
+            updated_by: None,
             probe_at: Instant::FAR_FUTURE,
             probes: 0,
         }
@@ -41,17 +41,18 @@ impl PeerWindow {
     /// unless one that was sent later has been seen (RFC 9293 section 3.10.7.4). True if the edge moved.
     pub(crate) fn update(&mut self, una: u64, offset: u64, by: u64, window: u32) -> bool {
         let edge = offset.saturating_add(u64::from(window));
-        let is_newer = offset > una || by > self.updated_by;
+        let is_newer = offset > una || Some(by) > self.updated_by;
         // Of two that say the same otherwise the larger window is the later one, but for a window that
         // was closed (Linux: `tcp_may_update_window`).
-        let is_equal = offset == una && by == self.updated_by && (edge > self.edge || window == 0);
+        let is_equal =
+            offset == una && Some(by) == self.updated_by && (edge > self.edge || window == 0);
         if offset < una || !(is_newer || is_equal) {
             return false;
         }
         let moved = edge != self.edge;
         self.edge = edge;
         self.largest = self.largest.max(window);
-        self.updated_by = self.updated_by.max(by);
+        self.updated_by = self.updated_by.max(Some(by));
         moved
     }
 
@@ -98,6 +99,14 @@ mod tests {
         assert_eq!(window.edge(), 600);
         assert!(window.update(500, 500, 11, 4_000));
         assert_eq!(window.edge(), 4_500);
+    }
+
+    #[test]
+    fn the_first_segment_counts_whatever_the_syn_said() {
+        let mut window = PeerWindow::new(65_535);
+        assert!(window.update(0, 0, 0, 3_000));
+        assert!(!window.update(0, 0, 0, 2_000));
+        assert_eq!(window.edge(), 3_000);
     }
 
     #[test]
