@@ -65,16 +65,17 @@ impl Record {
                 Meaning::Answer
             };
         }
+        let ends_here = tcp.seq().wrapping_add(tcp.sequence_len()) == self.rcv_nxt;
         if let (Some((_, recent)), Some(stamp)) = (&mut self.timestamps, stamp) {
             if recent.forbids(now, stamp.value) {
                 // RFC 7323 section 5.3, R1.
                 return Meaning::Answer;
             }
-            if tcp.seq().wrapping_add(tcp.sequence_len()) == self.rcv_nxt {
+            if ends_here {
                 *recent = Recent { value: stamp.value, heard: now };
             }
         }
-        if flags.contains(TcpFlags::FIN) {
+        if flags.contains(TcpFlags::FIN) && ends_here {
             // RFC 9293 section 3.10.7.4: "The only thing that can arrive in this state is a
             // retransmission of the remote FIN. Acknowledge it, and restart the 2 MSL timeout."
             self.expiry = now + TIME_WAIT;
@@ -239,6 +240,9 @@ mod tests {
         assert_eq!(record.expiry, end);
         assert_eq!(examine(&mut record, FIN, -1, Some(60)), Meaning::Answer);
         assert_eq!(record.expiry, Instant::from_secs(5) + TIME_WAIT);
+        record.expiry = end;
+        assert_eq!(examine(&mut record, FIN, 7, Some(60)), Meaning::Answer);
+        assert_eq!(record.expiry, end, "a FIN with a number that anybody could have guessed");
         let stamp = record.stamp(Instant::from_millis(2));
         assert_eq!(stamp, Some(Stamp { value: 42, echo: 60 }), "its timestamp is echoed");
     }
