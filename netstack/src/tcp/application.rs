@@ -260,6 +260,9 @@ impl Endpoint {
         let streams = connection.streams.as_mut().ok_or(StreamError::WriteClosed)?;
         let sent = streams.sender.write(*now, pool, data);
         if sent == 0 && !data.is_empty() {
+            if streams.sender.starves() && !std::mem::replace(&mut connection.starving, true) {
+                self.push_starving(id);
+            }
             return Err(StreamError::WouldBlock);
         }
         connection.position.written += sent as u64;

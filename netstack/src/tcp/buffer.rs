@@ -35,6 +35,9 @@ pub(super) const BLOCK: usize = 4_096;
 /// Blocks that a pool keeps for reuse: 4 MiB.
 const KEPT: usize = 1_024;
 
+/// The part of a pool that is kept for queues that hold nothing.
+const RESERVE: usize = 8;
+
 /// Places for blocks that an empty queue keeps: enough for what comes in at once, cheap when idle.
 const PLACES_KEPT: usize = 64;
 
@@ -59,6 +62,19 @@ impl Pool {
     /// A pool of at most `limit` bytes, rounded down to whole blocks.
     pub(super) const fn new(limit: usize) -> Self {
         Self { limit: limit - limit % BLOCK, lent: 0, kept: Vec::new() }
+    }
+
+    /// A block for a queue that holds some already. The last of the memory is not for it: a connection
+    /// that holds much must not keep another from the block without which that one cannot go on, and
+    /// which a third may wait for before it gives back its own.
+    pub(super) fn take_more(&mut self) -> Option<Block> {
+        let reserve = self.limit / RESERVE;
+        if self.lent < self.limit - (reserve - reserve % BLOCK) { self.take() } else { None }
+    }
+
+    /// Blocks that are not lent.
+    pub(super) const fn free(&self) -> usize {
+        (self.limit - self.lent) / BLOCK
     }
 
     /// A block with arbitrary content; `None` at the limit.
@@ -247,7 +263,7 @@ impl ByteQueue {
     /// The block at a place, which is made if there is none; `None` when the pool is exhausted.
     fn block_at(&mut self, pool: &mut Pool, place: usize) -> Option<&mut Block> {
         if self.blocks.get(place).is_none_or(Option::is_none) {
-            let block = pool.take()?;
+            let block = if self.blocks.is_empty() { pool.take() } else { pool.take_more() }?;
             if place >= self.blocks.len() {
                 self.blocks.resize_with(place + 1, || None);
             }
@@ -281,6 +297,17 @@ mod tests {
         pool.give(block);
         assert_eq!((pool.used(), pool.pressure()), (3 * BLOCK, false));
         assert_eq!(pool.take().unwrap().0.as_ptr(), memory);
+    }
+
+    #[test]
+    fn the_last_eighth_is_for_queues_that_hold_nothing() {
+        let mut pool = Pool::new(16 * BLOCK);
+        let (mut greedy, mut modest) = (ByteQueue::new(), ByteQueue::new());
+        assert_eq!(greedy.push(&mut pool, &pattern(0, 20 * BLOCK)), 14 * BLOCK);
+        assert_eq!(modest.push(&mut pool, &pattern(0, 2 * BLOCK)), BLOCK);
+        assert_eq!(pool.free(), 1);
+        greedy.clear(&mut pool);
+        assert_eq!(modest.push(&mut pool, &pattern(0, BLOCK)), BLOCK);
     }
 
     #[test]
@@ -419,7 +446,7 @@ mod tests {
                 match step {
                     Step::Push(len) => {
                         let taken = queue.push(&mut pool, &pattern(tail, len));
-                        prop_assert!(taken == len || pool.take().is_none());
+                        prop_assert!(taken == len || pool.take_more().is_none());
                         tail += taken;
                     }
                     Step::Island(gap, len) => {

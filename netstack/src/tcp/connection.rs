@@ -99,6 +99,8 @@ pub(super) struct Connection {
     pub(super) outcome: Option<Outcome>,
     /// It is in the list of connections to be polled for egress.
     pub(super) dirty: bool,
+    /// It is in the list of those whose writers wait for memory.
+    pub(super) starving: bool,
     /// It counts as half-open.
     pub(super) half_open: bool,
     pub(super) armed: Armed,
@@ -136,6 +138,7 @@ impl Connection {
             owner: Owner::Endpoint,
             outcome: None,
             dirty: false,
+            starving: false,
             half_open: false,
             armed: Armed::NONE,
             waiting_since: Some(now),

@@ -48,6 +48,8 @@ pub struct Endpoint {
     pub(super) cookies: Cookies,
     /// Connections to be polled for egress, each once.
     dirty: VecDeque<ConnectionId>,
+    /// Connections whose writers wait for memory, each once.
+    pub(super) starving: VecDeque<ConnectionId>,
     /// Established connections that wait for `accept`; some may have ended since.
     pub(super) accepted: VecDeque<ConnectionId>,
     replies: VecDeque<Reply>,
@@ -83,6 +85,7 @@ impl Endpoint {
             challenges: Challenges::new(secret),
             cookies: Cookies::new(secret),
             dirty: VecDeque::new(),
+            starving: VecDeque::new(),
             accepted: VecDeque::new(),
             replies: VecDeque::new(),
             timers: Wheel::new(),
@@ -122,7 +125,33 @@ impl Endpoint {
 
     /// True if [`poll_transmit`](Self::poll_transmit) should be called.
     pub fn wants_transmit(&self) -> bool {
-        !(self.dirty.is_empty() && self.replies.is_empty())
+        !(self.dirty.is_empty() && self.replies.is_empty()) || self.can_feed()
+    }
+
+    /// Has the writer of a connection woken when there is memory.
+    pub(super) fn push_starving(&mut self, id: ConnectionId) {
+        if self.starving.len() > 2 * self.connections.len() {
+            let connections = &self.connections;
+            self.starving.retain(|id| is_alive(connections, *id));
+        }
+        self.starving.push_back(id);
+    }
+
+    /// Somebody waits for memory, and there is some.
+    fn can_feed(&self) -> bool {
+        !self.starving.is_empty() && self.pool.free() > 0
+    }
+
+    /// Wakes as many writers who wait for memory as there are blocks for. Memory becomes free in many
+    /// places, all of which come before a drain.
+    fn feed(&mut self) {
+        for _ in 0..self.pool.free() {
+            let Some(id) = self.starving.pop_front() else { return };
+            if let Some(connection) = self.get_mut(id) {
+                connection.starving = false;
+                connection.wake_writer();
+            }
+        }
     }
 
     /// Lets time pass: retransmissions, acknowledgments and the end of waiting. Looks at no more than
@@ -147,6 +176,9 @@ impl Endpoint {
     /// the caller's to choose.
     pub fn poll_transmit(&mut self, now: Instant, packet: &mut Packet) -> bool {
         self.advance(now);
+        if self.can_feed() {
+            self.feed();
+        }
         if let Some(reply) = self.replies.pop_front() {
             reply.write(packet);
             return true;
@@ -266,10 +298,7 @@ impl Endpoint {
         if self.accepted.len() > 2 * self.connections.len() {
             // Who connects and resets in a loop while nobody accepts must not fill the queue.
             let connections = &self.connections;
-            let is_alive = |id: &ConnectionId| {
-                connections.get(id.index as usize).is_some_and(|connection| connection.id == *id)
-            };
-            self.accepted.retain(is_alive);
+            self.accepted.retain(|id| is_alive(connections, *id));
         }
         self.accepted.push_back(id);
     }
@@ -317,4 +346,9 @@ impl Endpoint {
         self.time_waits.remove(place);
         self.table.remove(&record.tuple);
     }
+}
+
+/// False for the id of a connection that has been forgotten.
+fn is_alive(connections: &Slab<Connection>, id: ConnectionId) -> bool {
+    connections.get(id.index as usize).is_some_and(|connection| connection.id == id)
 }

@@ -285,7 +285,7 @@ fn bytes_that_are_missing_come_before_bytes_that_are_ahead() {
     let block = BLOCK as u64;
     bed.segment(block..3 * block);
     bed.segment(4 * block..6 * block);
-    let others: Vec<_> = std::iter::from_fn(|| bed.pool.take()).collect();
+    let others: Vec<_> = std::iter::from_fn(|| bed.pool.take_more()).collect();
     // The first block finds no room until the second island is given up.
     let received = bed.segment(0..block);
     let expected = Received { reneged: 4 * block, ..in_order(block) };
@@ -305,8 +305,8 @@ fn bytes_that_are_missing_come_before_bytes_that_are_ahead() {
 fn while_memory_is_short_windows_open_little_and_nothing_far_ahead_is_taken() {
     let mut bed = Bed::settled();
     let squeezed = u64::from(window::SQUEEZED);
-    bed.pool = Pool::new(32 * BLOCK);
-    let mut others: Vec<_> = (0..25).filter_map(|_| bed.pool.take()).collect();
+    bed.pool = Pool::new(64 * BLOCK);
+    let mut others: Vec<_> = (0..49).filter_map(|_| bed.pool.take()).collect();
     assert!(bed.pool.pressure());
     let (next, edge) = (bed.receiver.rcv_nxt(), bed.edge());
     assert_eq!(bed.segment(next + squeezed..next + squeezed + 1), dropped(Dropped::Pool));

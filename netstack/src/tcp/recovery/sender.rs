@@ -205,6 +205,11 @@ impl Sender {
         taken
     }
 
+    /// A writer waits for memory, and no acknowledgment will tell that there is some.
+    pub(crate) const fn starves(&self) -> bool {
+        self.writer_waits && self.queue.is_empty()
+    }
+
     /// Bytes that [`write`](Self::write) would take now, if the pool has them. Grows with the congestion
     /// window: a window in flight and one to follow.
     pub(crate) fn room(&self) -> usize {
