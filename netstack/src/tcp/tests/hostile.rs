@@ -89,6 +89,7 @@ proptest! {
         follow(&mut peer, &mut next, Duration::from_mins(10));
         let stats = peer.endpoint.stats();
         prop_assert_eq!((stats.connections, stats.time_wait, stats.half_open), (0, 0, 0));
+        prop_assert_eq!(stats.buffer_memory, 0);
     }
 }
 
@@ -104,7 +105,12 @@ fn follow(peer: &mut Peer, next: &mut [(u32, u32); 2], time: Duration) {
             let fin_or_syn = u32::from(seen.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0) != 0);
             next.1 = seen.seq.wrapping_add(seen.payload.len() as u32 + fin_or_syn);
         }
-        match peer.endpoint.poll_timeout() {
+        let timeout = peer.endpoint.poll_timeout();
+        assert!(
+            timeout.is_none_or(|at| at > peer.endpoint.now()),
+            "after timers and egress nothing is due"
+        );
+        match timeout {
             Some(at) if at <= end => {
                 peer.now = peer.now.max(at);
                 peer.endpoint.handle_timeout(peer.now);
