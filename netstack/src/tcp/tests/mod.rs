@@ -7,6 +7,7 @@ mod lifetime;
 mod pair;
 mod path;
 mod peer;
+mod rfc;
 mod syn;
 #[cfg(feature = "stream")]
 mod tasks;
