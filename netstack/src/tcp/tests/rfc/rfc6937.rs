@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// NewReno's target is half of what was in flight: a segment leaves for every two that arrive.
+/// The target of `NewReno` is half of what was in flight: a segment leaves for every two that arrive.
 #[test]
 fn the_window_comes_down_in_proportion_to_what_arrives() {
     let reno = EndpointConfig { congestion: Algorithm::NewReno, ..config() };

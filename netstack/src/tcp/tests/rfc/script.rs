@@ -198,7 +198,7 @@ impl Script {
         let [local, remote] = self.ends;
         let line = if words.starts_with("too-big") {
             let (what, seq) = words.split_once(" seq=").expect("the segment");
-            let seq = ISN.wrapping_add(seq.parse::<i64>().expect("a number") as u32);
+            let seq = ISN.wrapping_add(offset(seq));
             let (us, router) = (addr(local).ip(), addr(remote).ip());
             format!("icmp {router} > {us} {what} about=(tcp {local} > {remote} . seq={seq} len=99)")
         } else {
@@ -211,10 +211,7 @@ impl Script {
     }
 
     fn absolute(&self, word: &str) -> String {
-        let plus = |base: u32, text: &str| {
-            let offset: i64 = text.parse().expect("a number");
-            base.wrapping_add(offset as u32)
-        };
+        let plus = |base: u32, text: &str| base.wrapping_add(offset(text));
         match word.split_once('=') {
             Some(("seq", value)) => format!("seq={}", plus(IRS, value)),
             Some(("ack", value)) => format!("ack={}", plus(ISN, value)),
@@ -360,6 +357,12 @@ fn print(words: &[(String, String)]) -> String {
         name => format!("{name}={value}"),
     };
     words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A number, be it less than zero, modulo 2^32.
+fn offset(text: &str) -> u32 {
+    let number: i64 = text.parse().expect("a number");
+    number.rem_euclid(1 << 32) as u32
 }
 
 /// `20ms`, `3s` or `500us`.
