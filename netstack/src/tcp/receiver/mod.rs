@@ -3,7 +3,7 @@
 //! # Theory of operation
 //!
 //! ```text
-//!   on_segment ─► clip to what was promised ─► ByteQueue ─► peek, read, consume ─► application
+//!   on_segment ─► clip to what was promised ─► ByteQueue ─► read ─► application
 //!                                               │ islands
 //!   rcv_nxt, window, sack_blocks ◄─ AckPolicy ◄─┘ Growth ─► capacity of the window
 //! ```
@@ -289,27 +289,12 @@ impl Receiver {
         self.fin == Some(self.next())
     }
 
-    /// The next `len` bytes that can be read, in the pieces that lie together in memory.
-    #[cfg(test)]
-    pub(super) fn peek(&self, len: usize) -> impl Iterator<Item = &[u8]> {
-        self.queue.slices(0, len)
-    }
-
     /// Reads into `to` and tells how many bytes.
     pub(super) fn read(&mut self, pool: &mut Pool, to: &mut [u8]) -> usize {
         let len = self.queue.read(pool, to);
         self.read += len as u64;
         self.window.squeeze(pool.pressure());
         len
-    }
-
-    /// Drops the next `len` bytes, which have been [peeked](Self::peek) at.
-    #[cfg(test)]
-    pub(super) fn consume(&mut self, pool: &mut Pool, len: usize) {
-        let len = len.min(self.queue.len());
-        self.queue.consume(pool, len);
-        self.read += len as u64;
-        self.window.squeeze(pool.pressure());
     }
 
     /// Gives all memory back; to be called before the receiver is dropped.

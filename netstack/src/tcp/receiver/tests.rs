@@ -117,18 +117,6 @@ fn a_hole_is_filled_and_what_lies_behind_becomes_readable() {
 }
 
 #[test]
-fn peeking_shows_several_pieces_at_once() {
-    let mut bed = Bed::new(config());
-    bed.segment(0..10_000);
-    let lengths: Vec<_> = bed.receiver.peek(9_000).map(<[u8]>::len).collect();
-    assert_eq!(lengths, [BLOCK, BLOCK, 9_000 - 2 * BLOCK]);
-    bed.receiver.consume(&mut bed.pool, 9_000);
-    assert_eq!((bed.receiver.bytes_read(), bed.receiver.available()), (9_000, 1_000));
-    bed.receiver.consume(&mut bed.pool, usize::MAX);
-    assert_eq!(bed.receiver.bytes_read(), 10_000);
-}
-
-#[test]
 fn of_two_versions_of_a_byte_the_first_counts() {
     let mut bed = Bed::new(config());
     bed.segment(100..200);
@@ -317,11 +305,11 @@ fn while_memory_is_short_windows_open_little_and_nothing_far_ahead_is_taken() {
     bed.acknowledge();
     bed.read_all();
     assert!(bed.edge() - edge < 256);
-    bed.receiver.consume(&mut bed.pool, 0);
+    bed.receiver.read(&mut bed.pool, &mut [0; 0]);
     while let Some(block) = others.pop() {
         bed.pool.give(block);
     }
-    bed.receiver.consume(&mut bed.pool, 0);
+    bed.receiver.read(&mut bed.pool, &mut [0; 0]);
     assert!(bed.edge() > edge + 10_000);
 }
 
@@ -358,9 +346,9 @@ fn the_edge_does_not_move_for_less_than_a_segment() {
     bed.segment(edge..u64::from(INITIAL));
     bed.acknowledge();
     assert_eq!(bed.receiver.window(), 0);
-    bed.receiver.consume(&mut bed.pool, 999);
+    bed.receiver.read(&mut bed.pool, &mut [0; 999]);
     assert_eq!((bed.receiver.window(), bed.receiver.window_update_due()), (0, false));
-    bed.receiver.consume(&mut bed.pool, 1);
+    bed.receiver.read(&mut bed.pool, &mut [0; 1]);
     assert_eq!((bed.receiver.window(), bed.receiver.window_update_due()), (1_000, true));
 }
 

@@ -227,18 +227,6 @@ impl Sender {
         }
     }
 
-    /// [`close`](Self::close) was called.
-    #[cfg(test)]
-    pub(crate) const fn closed(&self) -> bool {
-        self.closed
-    }
-
-    /// The FIN and all before it is acknowledged.
-    #[cfg(test)]
-    pub(crate) const fn fin_acked(&self) -> bool {
-        self.fin_acknowledged
-    }
-
     /// Bytes that are not acknowledged, sent or not.
     pub(crate) const fn queued(&self) -> usize {
         self.queue.len()
@@ -264,13 +252,6 @@ impl Sender {
     pub(crate) fn copy_payload(&self, offset: u64, to: &mut [u8]) -> usize {
         let from = offset.saturating_sub(self.queue_offset());
         self.queue.copy_to(usize::try_from(from).unwrap_or(usize::MAX), to)
-    }
-
-    /// The payload of a [`Transmit`](super::Transmit) in the pieces that lie together in memory.
-    #[cfg(test)]
-    pub(crate) fn payload(&self, offset: u64, len: u32) -> impl Iterator<Item = &[u8]> {
-        let from = offset.saturating_sub(self.queue_offset());
-        self.queue.slices(usize::try_from(from).unwrap_or(usize::MAX), len as usize)
     }
 
     /// Gives all memory back to the pool; nothing can be sent any more.

@@ -142,7 +142,7 @@ impl World {
         self.sender.close(self.now);
         for _ in 0..3_000 {
             self.send(65_000);
-            if self.sender.fin_acked() {
+            if self.sender.fin_acknowledged {
                 assert_eq!((self.pool.used(), self.sender.queued()), (0, 0));
                 return;
             }

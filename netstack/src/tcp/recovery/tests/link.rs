@@ -296,7 +296,7 @@ impl Link {
     pub(super) fn run(mut self) -> Outcome {
         let stop = self.now + self.scenario.max_time;
         let began = self.now;
-        while self.now < stop && !self.sender.fin_acked() {
+        while self.now < stop && !self.sender.fin_acknowledged {
             self.write();
             self.drain();
             if self.sender.blackhole_suspected()
@@ -311,7 +311,7 @@ impl Link {
         }
         self.outcome.elapsed = self.now - began;
         self.outcome.delivered = self.peer.next.min(self.scenario.bytes);
-        self.outcome.finished = self.sender.fin_acked();
+        self.outcome.finished = self.sender.fin_acknowledged;
         self.outcome.info = self.sender.info();
         if self.outcome.finished {
             assert_eq!(self.peer.next, self.scenario.bytes + 1, "all and the FIN arrived");
