@@ -35,7 +35,7 @@ pub(super) const BLOCK: usize = 4_096;
 /// Blocks that a pool keeps for reuse: 4 MiB.
 const KEPT: usize = 1_024;
 
-/// The part of a pool that is kept for queues that hold nothing.
+/// The part of a pool that is kept for receivers that hold nothing.
 const RESERVE: usize = 8;
 
 /// Places for blocks that an empty queue keeps: enough for what comes in at once, cheap when idle.
@@ -68,13 +68,13 @@ impl Pool {
     /// that holds much must not keep another from the block without which that one cannot go on, and
     /// which a third may wait for before it gives back its own.
     pub(super) fn take_more(&mut self) -> Option<Block> {
-        let reserve = self.limit / RESERVE;
-        if self.lent < self.limit - (reserve - reserve % BLOCK) { self.take() } else { None }
+        if self.spare() > 0 { self.take() } else { None }
     }
 
-    /// Blocks that are not lent.
-    pub(super) const fn free(&self) -> usize {
-        (self.limit - self.lent) / BLOCK
+    /// Blocks that are not lent, without those kept for receivers that hold nothing. Only these are for
+    /// what is to be sent: two endpoints full of that could take nothing from each other.
+    pub(super) const fn spare(&self) -> usize {
+        ((self.limit - self.lent) / BLOCK).saturating_sub(self.limit / RESERVE / BLOCK)
     }
 
     /// A block with arbitrary content; `None` at the limit.
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_pool_lends_up_to_its_limit_and_reuses_what_comes_back() {
         let mut pool = Pool::new(4 * BLOCK + 17);
-        assert_eq!(pool.free(), 4);
+        assert_eq!(pool.spare(), 4);
         let mut blocks: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!((blocks.len(), pool.used(), pool.pressure()), (4, 4 * BLOCK, true));
         let block = blocks.pop().unwrap();
@@ -299,7 +299,7 @@ mod tests {
         let (mut greedy, mut modest) = (ByteQueue::new(), ByteQueue::new());
         assert_eq!(greedy.push(&mut pool, &pattern(0, 20 * BLOCK)), 14 * BLOCK);
         assert_eq!(modest.push(&mut pool, &pattern(0, 2 * BLOCK)), BLOCK);
-        assert_eq!(pool.free(), 1);
+        assert_eq!((pool.spare(), pool.used()), (0, 15 * BLOCK));
         greedy.clear(&mut pool);
         assert_eq!(modest.push(&mut pool, &pattern(0, BLOCK)), BLOCK);
     }

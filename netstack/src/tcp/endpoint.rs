@@ -139,13 +139,13 @@ impl Endpoint {
 
     /// Somebody waits for memory, and there is some.
     fn can_feed(&self) -> bool {
-        !self.starving.is_empty() && self.pool.free() > 0
+        !self.starving.is_empty() && self.pool.spare() > 0
     }
 
     /// Wakes as many writers who wait for memory as there are blocks for. Memory becomes free in many
     /// places, all of which come before a drain.
     fn feed(&mut self) {
-        for _ in 0..self.pool.free() {
+        for _ in 0..self.pool.spare() {
             let Some(id) = self.starving.pop_front() else { return };
             if let Some(connection) = self.get_mut(id) {
                 connection.starving = false;

@@ -200,6 +200,7 @@ impl Sender {
             self.room()
         };
         let fits = bytes.get(..room).unwrap_or(bytes);
+        let fits = if pool.spare() > 0 { fits } else { &[] };
         let taken = self.queue.push(pool, fits);
         self.writer_waits = taken < bytes.len();
         taken

@@ -168,3 +168,39 @@ fn many_connections_share_an_endpoint() {
     while pair.step() {}
     assert!(pair.ends.iter().all(|end| end.stats().connections + end.stats().time_wait == 0));
 }
+
+/// Memory for a twentieth of what all would like to hold, a reader that pauses, and segments lost: slower,
+/// but each comes to its end, and all memory comes back.
+#[test]
+fn connections_that_exhaust_the_memory_all_end() {
+    let wire = Wire { delay: ms(1), cut: Some(1500), loss_percent: 1, ..Wire::default() };
+    let tight = |seed| EndpointConfig { buffer_memory: 256 << 10, ..config(seed) };
+    let mut pair = Pair::new([tight(1), tight(2)], wire, 3);
+    let ids: Vec<_> = (0..20).map(|_| pair.connect(V4.0, V4.1)).collect();
+    let mut flows: Vec<_> = (0..20).map(|_| [Flow::new(100_000), Flow::new(100_000)]).collect();
+    let (start, mut most) = (pair.now, 0);
+    for round in 0.. {
+        for (ids, flows) in ids.iter().zip(&mut flows) {
+            for end in 0..2 {
+                flows[end].write(&mut pair.ends[end], ids[end]);
+                if round % 50 == 0 || pair.now > start + Duration::from_mins(1) {
+                    flows[1 - end].read(&mut pair.ends[end], ids[end], usize::MAX);
+                }
+            }
+        }
+        most = most.max(pair.ends[0].stats().buffer_memory);
+        if flows.iter().flatten().all(|flow| flow.finished) {
+            break;
+        }
+        pair.step();
+        assert!(pair.now < start + Duration::from_hours(1), "no end in sight");
+    }
+    assert_eq!(most, 256 << 10, "the memory was used up");
+    for (end, side) in pair.ends.iter_mut().zip(0..) {
+        for ids in &ids {
+            end.close(ids[side]);
+        }
+    }
+    while pair.step() {}
+    assert!(pair.ends.iter().all(|end| end.stats().buffer_memory == 0));
+}
