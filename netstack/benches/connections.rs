@@ -132,7 +132,7 @@ fn main() {
     few.open(FEW);
     let before = resident();
     many.open(MANY);
-    many.pass(Duration::from_secs(60));
+    many.pass(Duration::from_mins(1));
     // Both ends of each are here.
     let each = (resident() - before) / (2 * MANY as u64);
     let buffers = many.client.stats().buffer_memory + many.server.stats().buffer_memory;

@@ -480,9 +480,11 @@ impl Scoreboard {
         self.runs.insert(at + 1, rest);
         at + 1
     }
+}
 
+#[cfg(test)]
+impl Scoreboard {
     /// Checks what must always hold.
-    #[cfg(test)]
     pub(crate) fn check(&self) {
         let mut at = self.una;
         let (mut sacked, mut lost) = (0, 0);
