@@ -83,8 +83,9 @@ impl Rival {
 
     pub(super) const fn layer(self) -> Layer {
         match self {
-            Self::Direct | Self::Nft | Self::HaproxyTcp => Layer::Four,
-            Self::BalunL4 | Self::BalunCapture => Layer::Four,
+            Self::Direct | Self::Nft | Self::HaproxyTcp | Self::BalunL4 | Self::BalunCapture => {
+                Layer::Four
+            }
             Self::HaproxyHttp | Self::Nginx | Self::BalunL7 => Layer::Seven,
         }
     }
