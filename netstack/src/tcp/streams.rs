@@ -391,6 +391,10 @@ impl Streams {
 
     /// Lets time pass.
     pub(super) fn on_timeout(&mut self, now: Instant) -> Timeout {
+        // A timer that was set for what has been settled since changes nothing, not even who sends first.
+        if self.deadline().is_none_or(|at| at > now) {
+            return Timeout::Nothing;
+        }
         if self.sender.gone(now) {
             return Timeout::Expired;
         }
