@@ -37,9 +37,8 @@ const MAX_WRITES: u32 = 4;
 pub(super) enum Emitted {
     Syn,
     SynAck,
-    Ack,
-    Fin,
-    Reset,
+    /// What the streams say in its place.
+    Other,
 }
 
 /// The sequence numbers with which a connection began.
@@ -116,6 +115,7 @@ impl Control {
             let (seq, ack) = self.expected();
             self.feed(now, TcpFlags::FIN | TcpFlags::ACK, seq, ack);
             self.fin_received = true;
+            self.settle(now);
         }
     }
 
@@ -125,6 +125,7 @@ impl Control {
             self.fin_acked = true;
             let (seq, ack) = self.expected();
             self.feed(now, TcpFlags::ACK, seq, ack);
+            self.settle(now);
         }
     }
 
@@ -134,7 +135,8 @@ impl Control {
         self.settle(now);
     }
 
-    /// Has the socket write what it wants to, and throws it away: the acknowledgment of a FIN is believed only once the FIN has been written.
+    /// Has the socket write what it wants to, and throws it away: it believes the acknowledgment of a
+    /// FIN only once the FIN has been written, and segments only behind what it has acknowledged.
     pub(super) fn settle(&mut self, now: Instant) {
         for _ in 0..MAX_WRITES {
             if self.poll(now).is_none() {
@@ -211,16 +213,10 @@ impl Wire<'_> {
             return None;
         }
         let flags = header::flags(&self.egress.bytes)?;
-        Some(if flags.contains(TcpFlags::RST) {
-            Emitted::Reset
-        } else if flags.contains(TcpFlags::SYN | TcpFlags::ACK) {
-            Emitted::SynAck
-        } else if flags.contains(TcpFlags::SYN) {
-            Emitted::Syn
-        } else if flags.contains(TcpFlags::FIN) {
-            Emitted::Fin
-        } else {
-            Emitted::Ack
+        Some(match (flags.contains(TcpFlags::SYN), flags.contains(TcpFlags::ACK)) {
+            (true, false) => Emitted::Syn,
+            (true, true) => Emitted::SynAck,
+            (false, _) => Emitted::Other,
         })
     }
 }

@@ -99,8 +99,8 @@ pub(super) struct Segment<'a> {
 }
 
 impl Endpoint {
-    /// Takes a packet that is addressed to this endpoint, or an ICMP error about one that it sent. Nothing is sent before
-    /// [`poll_transmit`](Self::poll_transmit).
+    /// Takes a packet that is addressed to this endpoint, or an ICMP error about one that it sent.
+    /// Nothing is sent before [`poll_transmit`](Self::poll_transmit).
     ///
     /// `headers` is what [`Headers::parse`] made of the packet. `tag` is kept with a connection that
     /// the packet opens and given back by [`accept`](Self::accept).
@@ -194,7 +194,6 @@ impl Endpoint {
         if heard.fin {
             connection.control.on_fin(now);
         }
-        connection.control.settle(now);
         if heard.readable || heard.fin {
             connection.wake_reader();
         }

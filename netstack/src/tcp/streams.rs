@@ -3,8 +3,8 @@
 //! Stream bytes are counted from zero, the first behind the SYN; here they meet the 32-bit numbers of
 //! the wire. A FIN takes the number behind the last byte.
 //!
-//! An acknowledgment rides on every segment with data. What does not fit beside full-sized data, the SACK blocks, goes into an
-//! acknowledgment of its own in front of it.
+//! An acknowledgment rides on every segment with data. What does not fit beside full-sized data, the
+//! SACK blocks, goes into an acknowledgment of its own in front of it.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -49,8 +49,6 @@ pub(super) struct Streams {
     our_shift: u8,
     their_shift: u8,
     sack: bool,
-    /// Data bytes of a full segment.
-    mss: u32,
     /// The largest window that the peer ever offered.
     max_window: u32,
     /// Something is to be sent that carries our numbers: an acknowledgment, or a probe.
@@ -127,7 +125,6 @@ impl Streams {
             our_shift,
             their_shift,
             sack: agreed.sack_permitted,
-            mss: u32::from(mss),
             max_window: 0,
             challenge_due: false,
             probe_due: false,
@@ -292,14 +289,13 @@ impl Streams {
             self.write_bare(now, tuple, seq, packet);
             return true;
         }
-        let news = self.sack && self.receiver.ack_now(now) && self.receiver.has_sack_blocks();
-        if news {
+        if self.sack && self.receiver.has_sack_blocks() && self.receiver.ack_now(now) {
             self.write_bare(now, tuple, self.outstanding().1, packet);
             return true;
         }
         let stamp = self.timestamps.map(|own| own.stamp(now).padded());
         let options = stamp.as_ref().map_or(&[][..], |stamp| stamp);
-        let room = ((MAX_PACKET_LEN - header::MAX_LEN) as u32).min(MAX_PIECES * self.mss);
+        let room = ((MAX_PACKET_LEN - header::MAX_LEN) as u32).min(MAX_PIECES * self.sender.mss());
         if let Some(segment) = self.sender.poll_transmit(now, room) {
             let mut flags = TcpFlags::ACK;
             if segment.fin {
@@ -334,7 +330,7 @@ impl Streams {
     }
 
     /// Timestamps, and all the SACK blocks that fit beside them.
-    fn write_options(&mut self, now: Instant, options: &mut [u8; MAX_OPTIONS]) -> usize {
+    fn write_options(&self, now: Instant, options: &mut [u8; MAX_OPTIONS]) -> usize {
         let mut len = 0;
         if let Some(own) = &self.timestamps {
             options[..Stamp::PADDED_LEN].copy_from_slice(&own.stamp(now).padded());
@@ -360,7 +356,7 @@ impl Streams {
     }
 
     /// The window field to send now.
-    fn advertise(&mut self) -> u16 {
+    fn advertise(&self) -> u16 {
         u16::try_from(self.receiver.window() >> self.our_shift).unwrap_or(u16::MAX)
     }
 
@@ -405,27 +401,23 @@ impl Streams {
             Due::GiveUp => return Timeout::Expired,
         }
         self.sender.on_timeout(now);
-        if self.sender.blackhole_suspected() && self.mss > BLACK_HOLE_MSS {
-            let smaller = (self.mss / 2).max(BLACK_HOLE_MSS);
-            self.set_mss(now, smaller);
+        let mss = self.sender.mss();
+        if self.sender.blackhole_suspected() && mss > BLACK_HOLE_MSS {
+            self.sender.set_mss(now, (mss / 2).max(BLACK_HOLE_MSS));
         }
         Timeout::Egress
     }
 
-    /// A router has said that only segments of this size, options included, pass; true if that is less than before.
+    /// A router has said that only segments of this size, options included, pass; true if that is less
+    /// than before.
     pub(super) fn lower_mss(&mut self, now: Instant, mss: u16) -> bool {
         let overhead = if self.timestamps.is_some() { Stamp::PADDED_LEN } else { 0 };
         let mss = u32::from(mss) - overhead as u32;
-        let lowered = mss < self.mss;
+        let lowered = mss < self.sender.mss();
         if lowered {
-            self.set_mss(now, mss);
+            self.sender.set_mss(now, mss);
         }
         lowered
-    }
-
-    fn set_mss(&mut self, now: Instant, mss: u32) {
-        self.mss = mss;
-        self.sender.set_mss(now, mss);
     }
 
     pub(super) const fn readable(&self) -> usize {

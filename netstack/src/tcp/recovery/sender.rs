@@ -228,6 +228,11 @@ impl Sender {
         }
     }
 
+    /// Data bytes of a full segment.
+    pub(crate) const fn mss(&self) -> u32 {
+        self.mss
+    }
+
     /// Bytes that are not acknowledged, sent or not.
     pub(crate) const fn queued(&self) -> usize {
         self.queue.len()
