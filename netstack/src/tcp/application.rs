@@ -154,17 +154,24 @@ impl Endpoint {
         Ok(self.connections[index].id)
     }
 
-    /// The next connection that a peer began and that is established, oldest first. The caller owns
-    /// it from here on.
+    /// The next connection that a peer began and that is established, oldest first; not those that
+    /// [somebody listens](Self::listen) for. The caller owns it from here on.
     pub fn accept(&mut self) -> Option<Accepted> {
         loop {
             let id = self.accepted.pop_front()?;
             // One that was reset while it waited is not worth mentioning.
-            let Some(connection) = self.get_mut(id) else { continue };
-            connection.owner = Owner::Application;
-            let (local, remote) = (connection.tuple.destination(), connection.tuple.source());
-            return Some(Accepted { id, tag: connection.tag, local, remote });
+            if let Some(accepted) = self.take_accepted(id) {
+                return Some(accepted);
+            }
         }
+    }
+
+    /// Gives a connection to the application; nothing if it is no more.
+    pub(super) fn take_accepted(&mut self, id: ConnectionId) -> Option<Accepted> {
+        let connection = self.get_mut(id)?;
+        connection.owner = Owner::Application;
+        let (local, remote) = (connection.tuple.destination(), connection.tuple.source());
+        Some(Accepted { id, tag: connection.tag, local, remote })
     }
 
     /// The state of a connection; CLOSED if it is over or unknown.

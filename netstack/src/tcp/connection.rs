@@ -7,8 +7,10 @@ use smoltcp::socket::tcp::State;
 
 use super::acceptance::touches_window;
 use super::buffer::Pool;
+use super::congestion::Algorithm;
 use super::control::{Control, Emitted};
 use super::header::{self, Header};
+use super::keepalive::KeepaliveConfig;
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
 use super::mss;
 use super::streams::Streams;
@@ -70,7 +72,7 @@ pub(super) enum Timeout {
     Expired,
 }
 
-/// What is known of how a connection's SYNs are to read, before there are streams.
+/// What is known of how a connection's SYNs are to read, and its streams to be, before there are streams.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handshake {
     /// What our SYN offers.
@@ -85,6 +87,8 @@ pub(super) struct Handshake {
     /// When our SYN left first, and how often it has left.
     pub(super) sent_at: Option<Instant>,
     pub(super) sent: u32,
+    pub(super) congestion: Algorithm,
+    pub(super) keepalive: Option<KeepaliveConfig>,
 }
 
 pub(super) struct Connection {
@@ -369,7 +373,17 @@ impl Handshake {
     fn new(config: &EndpointConfig, tuple: &Tuple, clock: Clock) -> Self {
         let ours = own_options(config, tuple.dst.family());
         let window = config.syn_window();
-        Self { ours, peer: None, peer_window: 0, window, clock, sent_at: None, sent: 0 }
+        Self {
+            ours,
+            peer: None,
+            peer_window: 0,
+            window,
+            clock,
+            sent_at: None,
+            sent: 0,
+            congestion: config.congestion,
+            keepalive: config.keepalive,
+        }
     }
 
     /// What our SYN says now.

@@ -13,6 +13,7 @@ use super::connection::{Connection, ConnectionId, Outcome, Owner, Timeout};
 use super::edge::Challenges;
 use super::isn::Secret;
 use super::limits::{EndpointConfig, MAX_REPLIES, TIME_WAIT, TIMERS_PER_CALL};
+use super::listening::Listening;
 use super::ports::Ports;
 use super::reply::Reply;
 use super::stats::Stats;
@@ -52,6 +53,8 @@ pub struct Endpoint {
     pub(super) starving: VecDeque<ConnectionId>,
     /// Established connections that wait for `accept`; some may have ended since.
     pub(super) accepted: VecDeque<ConnectionId>,
+    /// Who listens on what.
+    pub(super) listening: Listening,
     replies: VecDeque<Reply>,
     timers: Wheel<TimerKey>,
     fired: Vec<TimerKey>,
@@ -87,6 +90,7 @@ impl Endpoint {
             dirty: VecDeque::new(),
             starving: VecDeque::new(),
             accepted: VecDeque::new(),
+            listening: Listening::default(),
             replies: VecDeque::new(),
             timers: Wheel::new(),
             fired: Vec::new(),
@@ -295,12 +299,14 @@ impl Endpoint {
 
     /// Lets a connection wait to be accepted.
     pub(super) fn push_accepted(&mut self, id: ConnectionId) {
-        if self.accepted.len() > 2 * self.connections.len() {
+        let Self { connections, listening, accepted, .. } = self;
+        let Some(connection) = connections.get(id.index as usize) else { return };
+        let queue = listening.queue(connection.tuple.destination()).unwrap_or(accepted);
+        if queue.len() > 2 * connections.len() {
             // Who connects and resets in a loop while nobody accepts must not fill the queue.
-            let connections = &self.connections;
-            self.accepted.retain(|id| is_alive(connections, *id));
+            queue.retain(|id| is_alive(connections, *id));
         }
-        self.accepted.push_back(id);
+        queue.push_back(id);
     }
 
     /// Has the connection polled for egress by the next drain.

@@ -35,6 +35,10 @@ impl Endpoint {
         if !is_possible(&segment.tuple) {
             return TcpVerdict::Dropped(TcpDrop::Address);
         }
+        if !self.listening.takes(segment.tuple.destination()) {
+            self.reset(Reply::reset_for(&segment.tuple, &segment.tcp));
+            return TcpVerdict::Reset;
+        }
         if !flags.is_initial_syn() {
             if let Some(verdict) = self.redeem_cookie(segment, tag) {
                 return verdict;

@@ -89,7 +89,11 @@ mod ingress;
 mod isn;
 mod keepalive;
 pub mod limits;
+#[cfg(feature = "stream")]
+mod listener;
+mod listening;
 mod mss;
+mod options;
 mod path;
 mod ports;
 mod receiver;
@@ -116,6 +120,9 @@ pub use info::{Info, ReceiverInfo, SenderInfo};
 pub use ingress::{TcpDrop, TcpVerdict};
 pub use keepalive::KeepaliveConfig;
 pub use limits::EndpointConfig;
+#[cfg(feature = "stream")]
+pub use listener::TcpListener;
+pub use listening::{ListenError, ListenerId};
 /// The states of RFC 9293 section 3.3.2.
 pub use smoltcp::socket::tcp::State;
 pub use stats::Stats;

@@ -26,9 +26,12 @@ use smoltcp::socket::tcp::State;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::application::{Accepted, ConnectError, StreamError};
+use super::congestion::Algorithm;
 use super::connection::ConnectionId;
 use super::endpoint::Endpoint;
 use super::info::Info;
+use super::keepalive::KeepaliveConfig;
+use super::listening::ListenerId;
 
 /// A shared handle of an endpoint.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ struct Shared {
     driver: RefCell<Option<Waker>>,
     /// Streams that were dropped while the endpoint was borrowed.
     dropped: RefCell<Vec<ConnectionId>>,
+    /// The same of listeners.
+    dropped_listeners: RefCell<Vec<ListenerId>>,
 }
 
 impl Stack {
@@ -51,6 +56,7 @@ impl Stack {
             acceptors: RefCell::default(),
             driver: RefCell::default(),
             dropped: RefCell::default(),
+            dropped_listeners: RefCell::default(),
         }))
     }
 
@@ -63,8 +69,11 @@ impl Stack {
         for id in self.0.dropped.take() {
             endpoint.close(id);
         }
+        for id in self.0.dropped_listeners.take() {
+            endpoint.stop_listening(id);
+        }
         let result = work(&mut endpoint);
-        let acceptable = !endpoint.accepted.is_empty();
+        let acceptable = !endpoint.accepted.is_empty() || endpoint.listening.has_accepted();
         drop(endpoint);
         if acceptable {
             self.0.acceptors.take().into_iter().for_each(Waker::wake);
@@ -83,13 +92,21 @@ impl Stack {
 
     /// The next connection that a peer began, with the tag of the packet that opened it.
     pub async fn accept(&self) -> (TcpStream, u32) {
-        let accepted = poll_fn(|cx| self.poll_accept(cx)).await;
-        let Accepted { id, tag, local, remote } = accepted;
-        (TcpStream { stack: self.clone(), id, local, remote }, tag)
+        let accepted = poll_fn(|cx| self.poll_acceptor(cx, Endpoint::accept)).await;
+        (self.stream(accepted), accepted.tag)
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Accepted> {
-        if let Some(accepted) = self.0.endpoint.borrow_mut().accept() {
+    pub(super) fn stream(&self, accepted: Accepted) -> TcpStream {
+        let Accepted { id, local, remote, .. } = accepted;
+        TcpStream { stack: self.clone(), id, local, remote }
+    }
+
+    pub(super) fn poll_acceptor(
+        &self,
+        cx: &Context<'_>,
+        accept: impl FnOnce(&mut Endpoint) -> Option<Accepted>,
+    ) -> Poll<Accepted> {
+        if let Some(accepted) = accept(&mut self.0.endpoint.borrow_mut()) {
             return Poll::Ready(accepted);
         }
         let mut acceptors = self.0.acceptors.borrow_mut();
@@ -114,8 +131,16 @@ impl Stack {
         Ok(stream)
     }
 
+    pub(super) fn stop_listening(&self, listener: ListenerId) {
+        if self.0.endpoint.try_borrow_mut().is_ok() {
+            self.touch(|endpoint| endpoint.stop_listening(listener));
+        } else {
+            self.0.dropped_listeners.borrow_mut().push(listener);
+        }
+    }
+
     /// An operation of a task: wakes the driver if it leaves something to be sent.
-    fn touch<R>(&self, work: impl FnOnce(&mut Endpoint) -> R) -> R {
+    pub(super) fn touch<R>(&self, work: impl FnOnce(&mut Endpoint) -> R) -> R {
         let mut endpoint = self.0.endpoint.borrow_mut();
         let result = work(&mut endpoint);
         let wants_transmit = endpoint.wants_transmit();
@@ -155,6 +180,38 @@ impl TcpStream {
     /// What is known of the connection, as `TCP_INFO` of Linux tells; nothing once it is over.
     pub fn info(&self) -> Option<Info> {
         self.stack.0.endpoint.borrow().info(self.id)
+    }
+
+    /// Controls the congestion of the connection by `algorithm` from now on
+    /// ([`Endpoint::set_congestion`]).
+    ///
+    /// # Errors
+    /// `NotConnected` once the connection is no more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use netstack::tcp::{Algorithm, KeepaliveConfig, TcpStream};
+    /// # use std::time::Duration;
+    /// fn for_a_long_path(stream: &TcpStream) -> std::io::Result<()> {
+    ///     stream.set_congestion(Algorithm::Bbr)?;
+    ///     let often = KeepaliveConfig { idle: Duration::from_secs(60), ..Default::default() };
+    ///     stream.set_keepalive(Some(often))?;
+    ///     let sender = stream.info().and_then(|info| info.sender);
+    ///     println!("to {}: {sender:?}", stream.peer_addr());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn set_congestion(&self, algorithm: Algorithm) -> io::Result<()> {
+        Ok(self.stack.touch(|endpoint| endpoint.set_congestion(self.id, algorithm))?)
+    }
+
+    /// Probes the connection when it is idle, or not at all ([`Endpoint::set_keepalive`]).
+    ///
+    /// # Errors
+    /// `NotConnected` once the connection is no more.
+    pub fn set_keepalive(&self, keepalive: Option<KeepaliveConfig>) -> io::Result<()> {
+        Ok(self.stack.touch(|endpoint| endpoint.set_keepalive(self.id, keepalive))?)
     }
 
     /// Gives the connection up with a RST.

@@ -14,7 +14,7 @@ use super::buffer::Pool;
 use super::connection::{Handshake, Timeout};
 use super::control::Initial;
 use super::header::{self, Header};
-use super::keepalive::{Due, Keepalive};
+use super::keepalive::{Due, Keepalive, KeepaliveConfig};
 use super::limits::{EndpointConfig, USER_TIMEOUT};
 use super::mss;
 use super::receiver::{Receiver, SACK_BLOCKS};
@@ -114,13 +114,13 @@ impl Streams {
             rto_min: RTO_MIN,
             user_timeout: USER_TIMEOUT,
             nagle: false,
-            congestion: config.congestion.start(now, u32::from(mss), seed),
+            congestion: handshake.congestion.start(now, u32::from(mss), seed),
         };
         Self {
             sender: Sender::new(sender, now),
             receiver: Receiver::new(config.receiver(mss_told, our_shift)),
             timestamps,
-            keepalive: config.keepalive.map(|config| Keepalive::new(config, now)),
+            keepalive: handshake.keepalive.map(|config| Keepalive::new(config, now)),
             initial,
             our_shift,
             their_shift,
@@ -418,6 +418,11 @@ impl Streams {
             self.sender.set_mss(now, mss);
         }
         lowered
+    }
+
+    /// Probes an idle connection like this from now on, or not at all.
+    pub(super) fn set_keepalive(&mut self, now: Instant, config: Option<KeepaliveConfig>) {
+        self.keepalive = config.map(|config| Keepalive::new(config, now));
     }
 
     pub(super) const fn readable(&self) -> usize {

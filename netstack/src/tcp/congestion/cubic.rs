@@ -249,6 +249,11 @@ impl Congestion for Cubic {
         self.window = idle_window(self.window, self.mss, idle, rto);
     }
 
+    fn inherit(&mut self, window: u64, threshold: u64) {
+        self.window = window.clamp(u64::from(self.mss), MAX_WINDOW);
+        self.threshold = threshold;
+    }
+
     fn set_mss(&mut self, mss: u32) {
         self.mss = mss.max(1);
         self.window = self.window.max(u64::from(mss));

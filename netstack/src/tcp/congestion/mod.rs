@@ -155,6 +155,10 @@ pub(crate) trait Congestion: fmt::Debug + Send {
     /// (RFC 5681 section 4.1).
     fn on_restart(&mut self, now: Instant, idle: Duration, rto: Duration);
 
+    /// Goes on where another algorithm was, whose window and threshold these were. Called once, before
+    /// all else.
+    fn inherit(&mut self, window: u64, threshold: u64);
+
     /// The number of data bytes in a full segment has changed.
     fn set_mss(&mut self, mss: u32);
 

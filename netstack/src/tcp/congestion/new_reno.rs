@@ -89,6 +89,11 @@ impl Congestion for NewReno {
         self.counted = 0;
     }
 
+    fn inherit(&mut self, window: u64, threshold: u64) {
+        self.window = window.max(u64::from(self.mss));
+        self.threshold = threshold;
+    }
+
     fn set_mss(&mut self, mss: u32) {
         self.mss = mss;
         self.window = self.window.max(u64::from(mss));

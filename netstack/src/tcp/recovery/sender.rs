@@ -12,8 +12,8 @@ use super::undo::Undo;
 use super::window::PeerWindow;
 use super::{MIN_BUFFER, SenderConfig};
 use crate::tcp::buffer::{ByteQueue, Pool};
-use crate::tcp::congestion::Congestion;
 use crate::tcp::congestion::rate::RateEstimator;
+use crate::tcp::congestion::{Algorithm, Congestion};
 use crate::tcp::limits::MIN_PEER_MSS;
 use crate::time::Instant;
 
@@ -285,6 +285,21 @@ impl Sender {
         if smaller {
             self.send_again_unreduced(|run| run.segment() > mss);
         }
+    }
+
+    /// Another algorithm takes over, from the window as it is.
+    pub(crate) fn set_congestion(&mut self, now: Instant, algorithm: Algorithm, seed: u64) {
+        let old = &self.congestion;
+        if old.algorithm() == algorithm {
+            return;
+        }
+        let mut new = algorithm.start(now, self.mss, seed);
+        new.inherit(old.window(), old.slow_start_threshold());
+        if new.governs_recovery() {
+            self.reduction = None;
+        }
+        self.congestion = new;
+        self.set_pacing_rate(now);
     }
 
     /// Timeouts of full segments follow each other: perhaps the path drops them for their size and does

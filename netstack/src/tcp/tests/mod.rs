@@ -1,9 +1,12 @@
 //! Endpoints against hand-made segments (`edge`, `lifetime`, `path`), against each other over a simulated
-//! wire (`transfer`), under a flood of SYNs (`syn`), under random segments (`hostile`), and as streams of tasks (`tasks`).
+//! wire (`transfer`), under a flood of SYNs (`syn`), under random segments (`hostile`), with what is set of single connections (`options`) and with
+//! listeners (`listening`), and as streams of tasks (`tasks`).
 
 mod edge;
 mod hostile;
 mod lifetime;
+mod listening;
+mod options;
 mod pair;
 mod path;
 mod peer;

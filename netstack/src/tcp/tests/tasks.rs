@@ -195,3 +195,41 @@ fn a_connect_that_is_dropped_leaves_nothing() {
         assert_eq!(client.with(|end| end.stats().connections), 0);
     });
 }
+
+#[test]
+fn listeners_take_turns_and_refuse_what_is_nobodys() {
+    with_stacks(|client, server, _| async move {
+        let web = server.listen(addr(SERVER)).unwrap();
+        let in_use = server.listen(addr(SERVER)).unwrap_err();
+        assert_eq!(in_use.kind(), ErrorKind::AddrInUse);
+        let rest = server.listen(addr("0.0.0.0:0")).unwrap();
+        assert_eq!((web.local_addr(), rest.local_addr()), (addr(SERVER), addr("0.0.0.0:0")));
+        let waiting = tokio::task::spawn_local(async move { web.accept().await.0 });
+        let other = client.connect(addr("10.0.0.1:0"), addr("10.0.0.7:22")).await.unwrap();
+        let (accepted, peer) = rest.accept().await;
+        assert_eq!((accepted.local_addr(), peer), (addr("10.0.0.7:22"), other.local_addr()));
+        let stream = connect(&client).await.unwrap();
+        assert_eq!(waiting.await.unwrap().peer_addr(), stream.local_addr());
+
+        drop(rest);
+        let error = connect(&client).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn a_stream_is_told_how_to_control_congestion_and_to_probe() {
+    with_stacks(|client, server, cable| async move {
+        let mut stream = connect(&client).await.unwrap();
+        let _accepted = server.accept().await;
+        stream.set_congestion(Algorithm::Bbr).unwrap();
+        let info = stream.info().and_then(|info| info.sender).unwrap();
+        assert_eq!(info.congestion, "bbr");
+        let idle = Duration::from_mins(1);
+        stream.set_keepalive(Some(KeepaliveConfig { idle, ..Default::default() })).unwrap();
+        cable.set(Cable::Out);
+        // Nothing is in flight: without probes this would never end.
+        let error = stream.read(&mut [0; 9]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    });
+}

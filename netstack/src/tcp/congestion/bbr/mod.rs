@@ -292,6 +292,11 @@ impl Congestion for Bbr {
     /// The model holds over idleness; see [`on_sent`](Congestion::on_sent).
     fn on_restart(&mut self, _now: Instant, _idle: Duration, _rto: Duration) {}
 
+    /// The model begins anew, with what the path was found to hold as the first window.
+    fn inherit(&mut self, window: u64, _threshold: u64) {
+        self.window = window.max(self.min_window());
+    }
+
     fn set_mss(&mut self, mss: u32) {
         self.mss = mss.max(1);
         self.window = self.window.max(self.min_window());
