@@ -13,11 +13,28 @@ use netstack::tcp::{Stack, TcpStream};
 use netstack::wire::Address;
 
 use crate::orderly::Orderly;
+use crate::socket_options::SocketOptions;
 use crate::upstream::{Balance, Connect};
 
 /// Connects by user-space TCP; the engine gives the connection its source.
 #[derive(Clone, Debug)]
-pub struct Userspace(pub Stack);
+pub struct Userspace {
+    stack: Stack,
+    options: SocketOptions,
+}
+
+impl Userspace {
+    /// Connects from `stack`, by the endpoint's defaults.
+    pub fn new(stack: Stack) -> Self {
+        Self { stack, options: SocketOptions::default() }
+    }
+
+    /// The same, with `options` set of each connection.
+    #[must_use]
+    pub fn with_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+}
 
 impl Connect for Userspace {
     type Stream = Orderly<TcpStream>;
@@ -28,7 +45,9 @@ impl Connect for Userspace {
             SocketAddr::V6(_) => Address::from_v6(LOCAL_V6),
         };
         let local = SocketAddr::new(IpAddr::from(stand_in), 0);
-        self.0.connect(local, backend).await.map(Orderly::new)
+        let stream = self.stack.connect(local, backend).await?;
+        self.options.set(&stream);
+        Ok(Orderly::new(stream))
     }
 
     fn local_addr(stream: &Self::Stream) -> Option<SocketAddr> {

@@ -16,6 +16,7 @@
 //! | [`health`] | probes of backends that take a connection |
 //! | [`transaction`] | which bytes of which connections a request was |
 //! | [`service`] | what the connections of a service share, and its configuration |
+//! | [`socket_options`] | what a service sets of its TCP connections |
 //! | [`stats`], [`timeouts`], [`limits`] | counters, waiting times, bounds |
 //!
 //! Everything is generic over byte streams that need not be `Send`, and takes its time from
@@ -35,6 +36,7 @@ pub mod proxy;
 pub mod proxy_protocol;
 mod relay;
 pub mod service;
+pub mod socket_options;
 pub mod splice;
 pub mod stats;
 pub mod timeouts;
@@ -45,5 +47,6 @@ pub mod upstream;
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
 pub use service::{Config, Service};
+pub use socket_options::SocketOptions;
 pub use splice::{SpliceService, splice};
 pub use timeouts::Timeouts;

@@ -30,6 +30,8 @@ impl Default for Limits {
 
 /// Flows that can be numbered: an index entry is 32 bits, one of which is the direction.
 pub const MAX_FLOWS: usize = 1 << 30;
+/// Bytes that a flow takes at most, with its keys, its timer and what is counted for its client.
+pub const FLOW_MEMORY: u64 = 512;
 /// Flows for which room is made at the start, at most. Beyond, the table grows as it fills, and moves
 /// everything when it does: a pause of milliseconds.
 pub const PRESIZED_FLOWS: usize = 1 << 20;

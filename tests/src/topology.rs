@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstream};
+use l7::SocketOptions;
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, server_config};
 use nat::{
@@ -151,7 +152,8 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         });
         Application::Http(Box::default(), tls)
     };
-    let application = |protocol| Some(ApplicationPlan { protocol, upstream: Upstream::Userspace });
+    let (upstream, options) = (Upstream::Userspace, SocketOptions::default());
+    let application = |protocol| Some(ApplicationPlan { protocol, upstream, options });
     let (full, dnat) = (EngineMode::Nat(Nat::Full), EngineMode::Nat(Nat::Dnat));
     let mut services = Vec::new();
     let mut applications = Vec::new();
@@ -188,7 +190,8 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     let mut engine = Config::new(seed, engine_legs, pools, services);
     engine.snat.addresses = FAMILIES.map(|family| snat(family).into()).to_vec();
     engine.snat.ports = SnatConfig::default().ports;
-    Plan { engine, legs, applications, probes: Vec::new(), capture: None, written: None }
+    let probes = Vec::new();
+    Plan { engine, legs, applications, probes, stream_memory: None, capture: None, written: None }
 }
 
 fn leg(number: u8, netns: Option<&String>) -> LegPlan {

@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use balun::plan::{ApplicationPlan, Plan, ProbePlan, Protocol as Application, Upstream};
+use l7::SocketOptions;
 use l7::health::HttpProbe;
 use nat::{
     BackendConfig, BackendState, DropReason, HealthConfig, Listen, Mode as EngineMode, Nat,
@@ -174,7 +175,9 @@ fn nothing_is_served_before_the_first_success() {
         plan.probes[usize::from(id.0)] = Some(ProbePlan { http: None, upstream });
         serve(plan, listen(Protocol::Tcp, by_kernel), Nat::Full, id).mode = EngineMode::Divert;
         let protocol = Application::Tcp(None);
-        *plan.applications.last_mut().unwrap() = Some(ApplicationPlan { protocol, upstream });
+        let options = SocketOptions::default();
+        *plan.applications.last_mut().unwrap() =
+            Some(ApplicationPlan { protocol, upstream, options });
     });
     let Some(mut world) = made else { return };
     let greeted = |world: &World, to| {

@@ -116,6 +116,7 @@ codes! {
     KindFit = "E0417": "a key does not fit the kind of leg",
     BadRequest = "E0425": "it is not clear which requests are meant",
     NoRequests = "E0426": "a service has no requests to capture",
+    SmallMemory = "E0430": "the memory does not suffice for the limits",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",

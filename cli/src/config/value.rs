@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netstack::tcp::KeepaliveConfig;
+
 use super::codes::Code;
 use super::model::{PortRange, Prefix, Rate, RateKey};
 use super::reader::Complaint;
@@ -315,6 +317,17 @@ pub(super) fn some_duration(text: &str) -> Parsed<Duration> {
         return complain(Code::BadDuration, "is too short", "must be more than zero", help);
     }
     Ok(duration)
+}
+
+/// A time of keep-alive probes, as sockets take it.
+pub(super) fn keepalive_time(text: &str) -> Parsed<Duration> {
+    let time = duration(text)?;
+    if !(Duration::from_secs(1)..=KeepaliveConfig::MAX_TIME).contains(&time) {
+        let label = "from `1s` to `32767s`, a little over 9 hours";
+        let help = "write a length of time such as `2h`";
+        return complain(Code::BadDuration, "does not suit probes", label, help);
+    }
+    Ok(time)
 }
 
 /// A number of bytes.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use l7::SocketOptions;
 use nat::{
     BackendConfig, Config, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix, ServiceConfig,
     SnatConfig,
@@ -71,12 +72,14 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
     let http = ApplicationPlan {
         protocol: Application::Http(Box::default(), None),
         upstream: Upstream::Userspace,
+        options: SocketOptions::default(),
     };
     Plan {
         engine,
         legs,
         applications: vec![None, Some(http)],
         probes: Vec::new(),
+        stream_memory: None,
         capture: None,
         written: None,
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use l7::SocketOptions;
 use l7::health::HttpProbe;
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, TlsError, server_config};
@@ -13,7 +14,7 @@ use netstack::wire::Address;
 use super::{ApplicationPlan, CapturePlan, EthernetPlan, LegPlan, Plan, ProbePlan, Protocol};
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
-    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tls, Tunnel, Upstream,
+    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tcp, Tls, Tunnel, Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -64,6 +65,9 @@ impl Plan {
             engine: engine_config(config, seed)?,
             legs: config.legs.iter().map(|leg| device(config, leg)).collect(),
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
+            stream_memory: config
+                .stream_memory()
+                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             capture: config
                 .capture
                 .as_ref()
@@ -316,7 +320,9 @@ fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPla
             Protocol::Http(Box::new(config), tls)
         }
     };
-    Ok(Some(ApplicationPlan { protocol, upstream: service.upstream }))
+    let Tcp { congestion, keepalive } = service.tcp;
+    let options = SocketOptions { congestion, keepalive };
+    Ok(Some(ApplicationPlan { protocol, upstream: service.upstream, options }))
 }
 
 fn server(
@@ -343,6 +349,8 @@ fn server(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use netstack::tcp::{Algorithm, KeepaliveConfig};
 
     use super::*;
     use crate::config::{Environment, examine};
@@ -411,5 +419,38 @@ mod tests {
         assert!(default.legs[0].icmp_errors && !default.hide_hop);
         let set = engine("hide-hop = true", "icmp-errors = false");
         assert!(!set.legs[0].icmp_errors && set.hide_hop);
+    }
+
+    fn plan(top: &str, service: &str) -> Plan {
+        let text = format!(
+            "version = 1\n{top}\n[[leg]]\nname = \"balun0\"\naddress = [\"10.9.0.1/24\"]\n\
+             [pool.web]\nbackend = [{{ name = \"web1\", address = \"10.2.0.11:80\" }}]\n\
+             [[service]]\nname = \"site\"\nlisten = \"tcp 10.9.0.2:80\"\npool = \"web\"\n{service}\n"
+        );
+        let (config, found) = examine(&text, Environment::Ignore);
+        Plan::from_config(&config.unwrap_or_else(|| panic!("{found:?}")), Path::new("."), 1)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_said_of_tcp_reaches_the_connections_of_the_service() {
+        let options = |service| plan("", service).applications[0].as_ref().unwrap().options;
+        assert_eq!(options("mode = \"http\""), SocketOptions::default());
+        let service = "mode = \"tcp\"\ncongestion = \"bbr\"\nkeepalive = { idle = \"10m\" }";
+        let idle = Duration::from_mins(10);
+        let keepalive = Some(KeepaliveConfig { idle, ..KeepaliveConfig::default() });
+        let congestion = Some(Algorithm::Bbr);
+        assert_eq!(options(service), SocketOptions { congestion, keepalive });
+    }
+
+    #[test]
+    fn memory_that_flows_do_not_take_is_for_the_data_of_connections_that_end_here() {
+        assert_eq!(plan("", "mode = \"tcp\"").stream_memory, None);
+        let limits = "[limits]\nflows = 1000\nmemory = \"1GiB\"";
+        let nat = plan(limits, "mode = \"nat\"\nnat = \"dnat\"").stream_memory.unwrap();
+        assert_eq!(nat, (1 << 30) - (4 << 20) - 1000 * 512);
+        let tcp = plan(limits, "mode = \"tcp\"");
+        assert_eq!(tcp.stream_memory, Some(nat - 10_000 * 4096 - 65_536 * 320));
+        assert_eq!(tcp.endpoint().buffer_memory, tcp.stream_memory.unwrap());
     }
 }

@@ -18,7 +18,7 @@ use l7::health::{Checks, HttpProbe};
 use l7::orderly::Orderly;
 use l7::transaction::{ServiceWatch, Watch};
 use l7::upstream::Connect;
-use l7::{Service, SpliceService, proxy_protocol, serve, splice, tls};
+use l7::{Service, SocketOptions, SpliceService, proxy_protocol, serve, splice, tls};
 use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
 use netstack::LegId;
@@ -45,6 +45,8 @@ pub struct Plan {
     /// How the backends of each pool are asked whether they are well, in the order of the engine's
     /// pools: for those whose probe is [`nat::Probe::External`].
     pub probes: Vec<Option<ProbePlan>>,
+    /// Bytes for the data of TCP connections that end here; the endpoint's default if not said.
+    pub stream_memory: Option<usize>,
     /// What is captured from the start.
     pub capture: Option<CapturePlan>,
     /// The configuration that it was made from, for whoever asks the instance; the core needs none.
@@ -89,6 +91,8 @@ pub struct ApplicationPlan {
     pub protocol: Protocol,
     /// How backends are reached.
     pub upstream: Upstream,
+    /// What is set of its connections: clients', and those to backends that are not the host's.
+    pub options: SocketOptions,
 }
 
 /// The protocol that a diverted service speaks.
@@ -208,21 +212,29 @@ impl Plan {
         .collect()
     }
 
+    /// What ends TCP connections.
+    fn endpoint(&self) -> EndpointConfig {
+        let seed = self.engine.seed;
+        let default = EndpointConfig::new([derive(seed, 6), derive(seed, 7)]);
+        EndpointConfig {
+            mtu: self.legs.iter().map(|leg| leg.tun.mtu).min().unwrap_or(default.mtu),
+            max_half_open: self.engine.limits.half_open,
+            buffer_memory: self.stream_memory.unwrap_or(default.buffer_memory),
+            ..default
+        }
+    }
+
     /// Puts engine and applications together.
     ///
     /// # Errors
     /// [`ConfigError`] if the engine's part contradicts itself.
     pub fn assemble(self) -> Result<(Balancer<Proxy>, AllStats), ConfigError> {
-        let mtu = self.legs.iter().map(|leg| leg.tun.mtu).min().unwrap_or(1500);
         let seed = self.engine.seed;
-        let mut endpoint = EndpointConfig::new([derive(seed, 6), derive(seed, 7)]);
-        endpoint.mtu = mtu;
-        endpoint.max_half_open = self.engine.limits.half_open;
-        let stack = Stack::new(Endpoint::new(endpoint));
+        let stack = Stack::new(Endpoint::new(self.endpoint()));
         let watch = Watch::new(stack.clone(), derive(seed, 8));
 
         let prober = |plan: &ProbePlan| match plan.upstream {
-            Upstream::Userspace => health::prober(Userspace(stack.clone()), plan),
+            Upstream::Userspace => health::prober(Userspace::new(stack.clone()), plan),
             Upstream::Kernel => health::prober(KernelConnect, plan),
         };
         let mut checks = Checks {
@@ -247,14 +259,14 @@ impl Plan {
             checks.balances.push((service.pool, Rc::clone(&balance)));
             let (acceptor, read) = match application.upstream {
                 Upstream::Userspace => {
-                    let connect = Userspace(stack.clone());
+                    let connect = Userspace::new(stack.clone()).with_options(application.options);
                     accept(connect, balance, &application.protocol, watch.service(id))
                 }
                 Upstream::Kernel => {
                     accept(KernelConnect, balance, &application.protocol, watch.service(id))
                 }
             };
-            acceptors.push(Some(acceptor));
+            acceptors.push(Some(application.options.set_before(acceptor)));
             stats.push((ServiceId(id), read));
         }
         let engine = Engine::new(self.engine)?;

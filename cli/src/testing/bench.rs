@@ -154,6 +154,7 @@ impl Bench {
                 legs: Vec::new(),
                 applications,
                 probes,
+                stream_memory: None,
                 capture: None,
                 written: None,
             },

@@ -300,7 +300,9 @@ impl Endpoint {
     /// Lets a connection wait to be accepted.
     pub(super) fn push_accepted(&mut self, id: ConnectionId) {
         let Self { connections, listening, accepted, .. } = self;
-        let Some(connection) = connections.get(id.index as usize) else { return };
+        let Some(connection) = connections.get(id.index as usize).filter(|c| c.id == id) else {
+            return;
+        };
         let queue = listening.queue(connection.tuple.destination()).unwrap_or(accepted);
         if queue.len() > 2 * connections.len() {
             // Who connects and resets in a loop while nobody accepts must not fill the queue.

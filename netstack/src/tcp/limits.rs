@@ -42,6 +42,12 @@ pub const MAX_REPLIES: usize = 4_096;
 /// Challenge ACKs a second, on average; the limit itself varies (see `edge`).
 pub const CHALLENGE_ACKS_PER_SECOND: u32 = 1_000;
 
+/// Bytes that an idle connection takes at most, with its entries in tables; its data is counted apart.
+pub const CONNECTION_MEMORY: u64 = 4_096;
+
+/// Bytes that a record of TIME-WAIT takes at most, with its entries in tables.
+pub const TIME_WAIT_MEMORY: u64 = 320;
+
 /// Timers that one [`handle_timeout`](super::Endpoint::handle_timeout) looks at.
 pub const TIMERS_PER_CALL: usize = 1_024;
 

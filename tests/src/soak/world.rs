@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use balun::plan::{ApplicationPlan, LegPlan, Plan as Balancing, ProbePlan, Protocol, Upstream};
 use balun::sim::{Host, Impairment, Link, Network};
+use l7::SocketOptions;
 use l7::divert::{Acceptor, Proxy};
 use l7::health::HttpProbe;
 use l7::orderly::Orderly;
@@ -103,7 +104,8 @@ fn balancing(plan: &Plan) -> Balancing {
     let (mut pools, mut services) = (Vec::new(), Vec::new());
     let (mut applications, mut probes) = (Vec::new(), Vec::new());
     let divert = |protocol| {
-        (EngineMode::Divert, Some(ApplicationPlan { protocol, upstream: Upstream::Userspace }))
+        let (upstream, options) = (Upstream::Userspace, SocketOptions::default());
+        (EngineMode::Divert, Some(ApplicationPlan { protocol, upstream, options }))
     };
     for &family in &plan.families {
         let first = pools.len() as u16;
@@ -138,7 +140,8 @@ fn balancing(plan: &Plan) -> Balancing {
     let mut engine = Config::new(plan.seed, engine_legs.collect(), pools, services);
     configure(&plan.settings, &mut engine);
     engine.snat.addresses = snat(plan, 0);
-    Balancing { engine, legs, applications, probes, capture: None, written: None }
+    let stream_memory = None;
+    Balancing { engine, legs, applications, probes, stream_memory, capture: None, written: None }
 }
 
 fn configure(settings: &Settings, engine: &mut Config) {

@@ -8,6 +8,7 @@ mod file;
 mod health;
 mod lab;
 mod leg;
+mod memory;
 mod name;
 mod nat;
 mod pickup;
@@ -49,6 +50,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     tunnel::check(config, &mut found);
     health::check(config, &mut found);
     capture::check(config, &mut found);
+    memory::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);
     test::check(config, &config.tests, &mut found);
     if let Environment::Check { folder } = environment {

@@ -150,7 +150,8 @@ pub struct Limits {
     pub half_open: Spanned<u32>,
     /// Datagrams of which some fragments have come and others have not; default 1,024.
     pub fragments: Spanned<u32>,
-    /// Bytes.
+    /// Bytes of all that traffic can make balun keep (see [`Memory`](super::Memory)); default as much as
+    /// the other limits come to, and 1 GiB for the data of connections that end here.
     pub memory: Option<Spanned<u64>>,
 }
 

@@ -7,9 +7,11 @@ mod access;
 mod capture;
 mod lab;
 mod leg;
+mod memory;
 mod policy;
 mod pool;
 mod service;
+mod tcp;
 mod test;
 
 use std::net::IpAddr;
@@ -19,12 +21,14 @@ pub use access::{Access, Burst};
 pub use capture::{Capture, Ring, Transactions};
 pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
+pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
 pub use service::{
     AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
     RouteAction, Service, SniRoute, Tls, Tunnel, Upstream,
 };
+pub use tcp::Tcp;
 
 pub use test::{
     Act, BackendStep, COUNTERS, Counter, Kill, LinkFaults, NamedCounter, Simulation, Step, Test,

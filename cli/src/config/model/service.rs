@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Access, Span, Spanned};
+use super::{Access, Span, Spanned, Tcp};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// In mode `http`, what happens to a request; the first that fits.
     pub routes: Vec<Route>,
+    /// In modes `tcp` and `http`, what is set of its TCP connections.
+    pub tcp: Tcp,
     /// Who may use it, and how much of it.
     pub access: Access,
 }

@@ -9,6 +9,7 @@ pub(super) mod pkt;
 mod policy;
 mod pool;
 mod service;
+mod tcp;
 mod test;
 
 use std::ops::RangeInclusive;

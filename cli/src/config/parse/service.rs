@@ -27,12 +27,14 @@ const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 11] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 13] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
     ("pickup", &[Mode::Nat]),
     ("upstream", &[Mode::Http, Mode::Tcp]),
+    ("congestion", &[Mode::Http, Mode::Tcp]),
+    ("keepalive", &[Mode::Http, Mode::Tcp]),
     ("sni", &[Mode::Tcp]),
     ("proxy-protocol", &[Mode::Tcp]),
     ("tls", &[Mode::Http]),
@@ -72,6 +74,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
     let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
+    let tcp = super::tcp::tcp(r, &mut table);
     let access = super::access::access(r, &mut table);
     let span = table.span.clone();
     table.finish(r);
@@ -92,6 +95,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         routes: routes.unwrap_or_default(),
+        tcp,
         access,
     })
 }

@@ -2,10 +2,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use netstack::tcp::{Algorithm, KeepaliveConfig};
+
 use super::*;
 use crate::config::model::{
     Affinity, AuthMethod, Burst, Forwarded, Initial, LegKind, Mode, Nat, Probe, Rate, RateKey,
-    RouteAction, Scheduler,
+    RouteAction, Scheduler, Tcp,
 };
 use crate::config::render::{self, Source};
 use crate::config::{Environment, Severity, check, examine, not_yet};
@@ -79,6 +81,9 @@ fn the_reference_loads_whole() {
     assert_eq!(dns.listens[0].to_string(), "udp 10.99.0.1:53");
     assert_eq!(passthrough.sni[0].name.as_str(), "a.lab");
     assert_eq!(site.forwarded, Forwarded::Append);
+    assert_eq!(site.tcp.congestion, Some(Algorithm::Cubic));
+    assert_eq!(site.tcp.keepalive, Some(KeepaliveConfig::default()));
+    assert_eq!(passthrough.tcp, Tcp::default());
     assert_eq!(site.tls.as_ref().unwrap().alpn.len(), 2);
     assert_eq!(site.routes.len(), 5);
     assert!(matches!(&site.routes[4].action, RouteAction::Split(parts) if parts[0].1 == 95));
