@@ -36,8 +36,7 @@ impl Stack {
     /// async fn echo(stack: Stack) -> std::io::Result<()> {
     ///     let listener = stack.listen(([10, 0, 0, 1], 7).into())?;
     ///     loop {
-    ///         let (stream, peer) = listener.accept().await;
-    ///         println!("{peer} has come to {}", stream.local_addr());
+    ///         let (stream, _peer) = listener.accept().await;
     ///         tokio::task::spawn_local(async move {
     ///             let (mut read, mut write) = tokio::io::split(stream);
     ///             tokio::io::copy(&mut read, &mut write).await

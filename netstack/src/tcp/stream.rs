@@ -196,10 +196,7 @@ impl TcpStream {
     /// fn for_a_long_path(stream: &TcpStream) -> std::io::Result<()> {
     ///     stream.set_congestion(Algorithm::Bbr)?;
     ///     let often = KeepaliveConfig { idle: Duration::from_secs(60), ..Default::default() };
-    ///     stream.set_keepalive(Some(often))?;
-    ///     let sender = stream.info().and_then(|info| info.sender);
-    ///     println!("to {}: {sender:?}", stream.peer_addr());
-    ///     Ok(())
+    ///     stream.set_keepalive(Some(often))
     /// }
     /// ```
     pub fn set_congestion(&self, algorithm: Algorithm) -> io::Result<()> {
