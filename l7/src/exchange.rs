@@ -1,4 +1,4 @@
-//! One request and its response, over one connection to a backend.
+//! One request and its response, between a client and one backend.
 //!
 //! # Theory of operation
 //! Both directions move at once within one task: the request's body goes up while the response may
@@ -19,19 +19,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
-use crate::http1::encode::{self, Delivery};
+use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, ResponseHead};
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::http1::websocket::Accept;
-use crate::limits::{BUFFER_START, INTERIM_RESPONSES};
+use crate::limits::INTERIM_RESPONSES;
 use crate::relay::{Relay, RelayError};
 use crate::service::Service;
+use crate::side::{Backend, Client, Presence};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::upstream::{Connect, Turn};
@@ -41,9 +41,12 @@ use crate::upstream::{Connect, Turn};
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) version: Version,
+    /// How the body arrives.
     pub(crate) framing: Framing,
     pub(crate) persistent: bool,
     pub(crate) expects_continue: bool,
+    /// The client understands trailer fields (`TE: trailers`).
+    pub(crate) trailers: bool,
     pub(crate) websocket: Option<Accept>,
 }
 
@@ -110,9 +113,9 @@ enum Upload {
 }
 
 /// An exchange in progress.
-pub(crate) struct Exchange<'a, S, U> {
-    client: &'a mut S,
-    upstream: &'a mut U,
+pub(crate) struct Exchange<'a, K, B> {
+    client: &'a mut K,
+    upstream: &'a mut B,
     buffers: &'a mut Buffers,
     deadline: &'a mut Deadline,
     request: &'a Request,
@@ -128,15 +131,11 @@ pub(crate) struct Exchange<'a, S, U> {
     status: Option<StatusCode>,
 }
 
-impl<'a, S, U> Exchange<'a, S, U>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
-{
+impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
     /// An exchange of the request whose head is in `buffers` and whose body begins there.
     pub(crate) fn new<C: Connect>(
-        client: &'a mut S,
-        upstream: &'a mut U,
+        client: &'a mut K,
+        upstream: &'a mut B,
         buffers: &'a mut Buffers,
         deadline: &'a mut Deadline,
         request: &'a Request,
@@ -145,9 +144,10 @@ where
     ) -> Self {
         buffers.upstream_in.clear();
         buffers.upstream_out.clear();
-        buffers.upstream_out.push(&buffers.head);
-        let mut body =
-            Relay::new(request.framing, request.framing).with_limit(service.config.max_body);
+        let outgoing = upstream.framing_up(request.framing);
+        let mut body = Relay::new(request.framing, outgoing)
+            .with_limit(service.config.max_body)
+            .with_trailers(request.trailers || upstream.carries_trailers());
         body.held = request.expects_continue;
         Self {
             client,
@@ -180,6 +180,8 @@ where
     pub(crate) async fn run(&mut self) -> Result<Delivered, Failure> {
         let wait = if self.body.held { self.timeouts.expect } else { self.timeouts.response };
         self.deadline.restart(wait);
+        let Buffers { head, upstream_out, .. } = &mut *self.buffers;
+        self.upstream.send_head(head, self.request.framing, upstream_out)?;
         loop {
             let mut scanner = Scanner::default();
             let extent = poll_fn(|cx| self.poll_head(cx, &mut scanner)).await?;
@@ -206,19 +208,10 @@ where
             self.poll_upload(cx, self.timeouts.response)?;
             self.poll_interim(cx)?;
             self.watch_client(cx)?;
-            loop {
-                match scanner.scan(self.buffers.upstream_in.filled()) {
-                    Ok(Some(extent)) => return Poll::Ready(Ok(extent)),
-                    Ok(None) => {}
-                    Err(reject) => {
-                        return Poll::Ready(Err(Failure::BadResponse(reject.in_response())));
-                    }
-                }
-                match self.buffers.upstream_in.poll_fill(cx, self.upstream) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(self.closed())),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
+            match self.upstream.poll_head(cx, scanner, &mut self.buffers.upstream_in) {
+                Poll::Ready(Err(Failure::Closed)) => return Poll::Ready(Err(self.closed())),
+                Poll::Ready(result) => return Poll::Ready(result),
+                Poll::Pending => {}
             }
             match self.deadline.poll(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -247,6 +240,7 @@ where
         let moved = self.body.moved - before;
         if moved > 0 {
             self.stats.bytes_up.add(moved);
+            self.client.taken(moved);
             self.deadline.restart(patience);
         }
         match polled {
@@ -281,16 +275,13 @@ where
 
     /// Notices a client that resets while it waits. What it sends early is kept, up to a bound.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.upload == Upload::Running
-            || self.client_ended
-            || self.buffers.client_in.len() >= BUFFER_START / 2
-        {
+        if self.upload == Upload::Running || self.client_ended {
             return Ok(());
         }
-        match self.buffers.client_in.poll_fill(cx, self.client) {
-            Poll::Ready(Ok(0)) => self.client_ended = true,
-            Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        match self.client.poll_presence(cx, &mut self.buffers.client_in) {
+            Presence::Here => {}
+            Presence::Ended => self.client_ended = true,
+            Presence::Gone => return Err(Failure::ClientGone),
         }
         Ok(())
     }
@@ -317,18 +308,18 @@ where
         if extent.start > 0 {
             return Err(bad("an empty line before the head"));
         }
-        let buffers = &mut *self.buffers;
-        let bytes = buffers.upstream_in.filled().get(..extent.end).unwrap_or_default();
+        let Buffers { upstream_in, client_out, response: text, .. } = &mut *self.buffers;
+        let bytes = upstream_in.filled().get(..extent.end).unwrap_or_default();
         let mut slots = head::slots();
         let head = head::parse_response(bytes, &mut slots, &self.request.method)
             .map_err(Failure::BadResponse)?;
-        buffers.response.clear();
+        let interim = Delivery::new(Framing::None, self.request.version, true);
+        let mut told = Ok(());
         let answer = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             if !accepts_websocket(self.request, &head) {
                 return Err(bad("101 that was not asked for, or is not valid"));
             }
-            let delivery = Delivery::new(Framing::None, self.request.version, true);
-            encode::response(&head, delivery, &mut buffers.response);
+            told = self.client.answer(&head, interim, Framing::UntilClose, text, client_out);
             Some(Answer::Tunnel)
         } else if head.status.is_informational() {
             self.interim += 1;
@@ -340,32 +331,28 @@ where
                 self.deadline.restart(self.timeouts.response);
             }
             // RFC 9110 section 15.2: none to a client of HTTP/1.0.
-            if self.request.version == Version::HTTP_11 {
-                let delivery = Delivery::new(Framing::None, self.request.version, true);
-                encode::response(&head, delivery, &mut buffers.response);
+            if self.request.version != Version::HTTP_10 {
+                told = self.client.answer(&head, interim, Framing::UntilClose, text, client_out);
             }
             None
         } else {
             // R15: if the body is still on its way, no one knows where the next request begins.
             let keep = self.request.persistent && self.upload == Upload::Sent;
             let delivery = Delivery::new(head.framing, self.request.version, keep);
-            encode::response(&head, delivery, &mut buffers.response);
-            Some(Answer::Response(Response {
-                framing: head.framing,
-                persistent: head.persistent,
-                delivery,
-            }))
+            let framing = self.upstream.framing_down(head.framing);
+            told = self.client.answer(&head, delivery, framing, text, client_out);
+            Some(Answer::Response(Response { framing, persistent: head.persistent, delivery }))
         };
         self.stats.count_response(head.status);
         self.status = Some(head.status);
-        buffers.upstream_in.consume(extent.end);
-        buffers.client_out.push(&buffers.response);
-        Ok(answer)
+        upstream_in.consume(extent.end);
+        told.map(|()| answer).map_err(|_| Failure::ClientGone)
     }
 
     /// Delivers the rest of the response.
     async fn deliver(&mut self, response: Response) -> Result<Delivered, Failure> {
-        let mut download = Relay::new(response.framing, response.delivery.framing);
+        let mut download = Relay::new(response.framing, response.delivery.framing)
+            .with_trailers(self.request.trailers || self.request.version == Version::HTTP_2);
         let mut waited = false;
         poll_fn(|cx| self.poll_deliver(cx, &mut download, &mut waited)).await?;
         let reusable = self.upload == Upload::Sent
@@ -394,7 +381,10 @@ where
             &mut self.buffers.client_out,
         );
         let moved = download.moved - before;
-        self.stats.bytes_down.add(moved);
+        if moved > 0 {
+            self.stats.bytes_down.add(moved);
+            self.upstream.taken(moved);
+        }
         // A response that is here as a whole, as most are, costs no look at the clock.
         if polled.is_pending() && (moved > 0 || !*waited) {
             *waited = true;
@@ -403,6 +393,7 @@ where
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::ClientGone)),
+            Poll::Pending if self.client.has_cancelled(cx) => Poll::Ready(Err(Failure::ClientGone)),
             Poll::Pending => self.deadline.poll(cx).map(|()| Err(Failure::ClientGone)),
         }
     }
@@ -416,6 +407,7 @@ enum Answer {
 
 /// What delivery must know of a response.
 struct Response {
+    /// How its body arrives.
     framing: Framing,
     persistent: bool,
     delivery: Delivery,

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`http1`] | the HTTP/1 codec: strict reading, forwarding in our own framing; no I/O |
 //! | [`proxy`] | a client connection of mode `http`, from its first request to its end |
-//! | `exchange` | one request and its response over one connection to a backend |
+//! | `forward` | one request from its backend's choice to its answer's end, in any version |
+//! | `exchange` | one request and its response between a client and one backend |
+//! | `side` | what differs between versions on either side of an exchange |
 //! | `relay` | one direction of a body |
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
@@ -28,6 +30,7 @@ mod buffer;
 mod deadline;
 pub mod divert;
 mod exchange;
+mod forward;
 pub mod health;
 pub mod http1;
 pub mod limits;
@@ -36,6 +39,7 @@ pub mod proxy;
 pub mod proxy_protocol;
 mod relay;
 pub mod service;
+mod side;
 pub mod socket_options;
 pub mod splice;
 pub mod stats;

@@ -18,12 +18,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
-use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
+use crate::exchange::{Buffers, Request};
+use crate::forward::{Forward, Outcome};
 use crate::http1::encode::{self, Delivery, Hop};
 use crate::http1::framing::Framing;
 use crate::http1::head;
@@ -31,9 +32,9 @@ use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
 use crate::service::Service;
-use crate::splice;
+use crate::side::Plain;
 use crate::transaction::Watched;
-use crate::upstream::{self, Connect, NoUpstream, Tried, Turn};
+use crate::upstream::Connect;
 
 /// Serves one client connection to its end.
 ///
@@ -205,71 +206,33 @@ where
             framing: head.framing,
             persistent: head.persistent,
             expects_continue: head.expects_continue,
+            trailers: head.trailers,
             websocket: head.websocket,
         };
         self.buffers.client_in.consume(extent.end);
         Ok(request)
     }
 
-    /// Finds a backend that answers `request`, and delivers the answer.
+    /// Has `request` answered by a backend, or answers it.
     async fn forward(&mut self, request: &Request) -> After {
-        let service = Rc::clone(&self.service);
-        let mut tried = Tried::default();
-        // The turn of a request that is sent again, once, on a fresh connection.
-        let mut again: Option<Turn> = None;
-        let mut retried = false;
-        loop {
-            let fresh = again.is_some();
-            let turn = match again.take() {
-                Some(turn) => turn,
-                None => match upstream::choose(&service.balance, self.peer, &tried) {
-                    Ok(turn) => turn,
-                    Err(none) => return self.apologise(none, request).await,
-                },
-            };
-            let Some((mut stream, reused)) = reach(&service, &turn, fresh, &mut tried).await else {
-                continue;
-            };
-            self.watched.reached(C::local_addr(&stream), turn.address);
-            let mut exchange = Exchange::new(
-                &mut self.client,
-                &mut stream,
-                &mut self.buffers,
-                &mut self.deadline,
-                request,
-                &turn,
-                &service,
-            );
-            let result = exchange.run().await;
-            let body_sent = exchange.body_sent();
-            self.watched.answered(exchange.status());
-            match result {
-                Ok(Delivered::Tunnel) => {
-                    turn.succeeded();
-                    return self.tunnel(stream).await;
-                }
-                Ok(Delivered::Response { close, reusable }) => {
-                    turn.succeeded();
-                    if reusable {
-                        service.pool.put(turn.backend, turn.address, turn.outages, stream);
-                    } else if body_sent {
-                        upstream::close(stream);
-                    }
-                    return self.after_response(close, body_sent);
-                }
-                Err(Failure::Closed) if reused && !retried && request.is_replayable() => {
-                    service.stats.retries.bump();
-                    retried = true;
-                    again = Some(turn);
-                }
-                Err(failure) => {
-                    if failure.blames_backend(reused) {
-                        turn.failed();
-                    }
-                    drop(stream);
-                    return self.fail(failure, request, body_sent).await;
-                }
+        let forward = Forward {
+            client: &mut Plain(&mut self.client),
+            peer: self.peer,
+            service: &self.service,
+            buffers: &mut self.buffers,
+            deadline: &mut self.deadline,
+            watched: &mut self.watched,
+        };
+        match forward.run(request).await {
+            Outcome::Delivered { close, body_sent } => self.after_response(close, body_sent),
+            Outcome::Own { status, detail, body_read } => {
+                self.notify(status, detail, request, body_read).await
             }
+            Outcome::Refused(reject) => {
+                self.refuse(reject).await;
+                After::Linger
+            }
+            Outcome::Ended => After::Abort,
         }
     }
 
@@ -279,62 +242,6 @@ where
             (true, true) => After::Close,
             (true, false) => After::Linger,
         }
-    }
-
-    async fn tunnel(&mut self, mut upstream: C::Stream) -> After {
-        let service = Rc::clone(&self.service);
-        service.stats.tunnels.bump();
-        let tunnel = splice::Tunnel {
-            client: &mut self.client,
-            upstream: &mut upstream,
-            client_in: &mut self.buffers.client_in,
-            client_out: &mut self.buffers.client_out,
-            upstream_in: &mut self.buffers.upstream_in,
-            upstream_out: &mut self.buffers.upstream_out,
-            deadline: &mut self.deadline,
-            idle: service.config.timeouts.tunnel,
-            bytes_up: &service.stats.bytes_up,
-            bytes_down: &service.stats.bytes_down,
-        };
-        // Either way nothing is left to say: a tunnel shuts down each side as the other ends.
-        if !tunnel.run().await {
-            service.stats.aborted.bump();
-        }
-        After::Abort
-    }
-
-    /// Tells the client that there is no backend.
-    async fn apologise(&mut self, none: NoUpstream, request: &Request) -> After {
-        let (status, detail) = match none {
-            NoUpstream::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is ready"),
-            NoUpstream::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
-            NoUpstream::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
-        };
-        self.notify(status, detail, request, request.framing.is_empty()).await
-    }
-
-    /// Answers for a backend that did not.
-    async fn fail(&mut self, failure: Failure, request: &Request, body_sent: bool) -> After {
-        let (status, detail) = match failure {
-            Failure::ClientGone => {
-                self.service.stats.aborted.bump();
-                return After::Abort;
-            }
-            Failure::Refused(reject) => {
-                self.refuse(reject).await;
-                return After::Linger;
-            }
-            Failure::Closed => (StatusCode::BAD_GATEWAY, "the backend closed the connection"),
-            Failure::TimedOut => {
-                (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
-            }
-            Failure::BadResponse(reject) => {
-                self.service.stats.count_rejected(reject.rule);
-                tracing::debug!(peer = %self.peer, %reject, "response refused");
-                (reject.status, "the backend's answer is not valid HTTP")
-            }
-        };
-        self.notify(status, detail, request, body_sent).await
     }
 
     /// Sends a response of our own to a request whose body has been read to its end, or not.
@@ -418,40 +325,5 @@ where
     }
 }
 
-/// A connection to the backend of `turn`, and whether it has been used before.
-///
-/// A kept one, unless it must be `fresh`. None if there is none to be had, which `tried` notes.
-async fn reach<C: Connect>(
-    service: &Service<C>,
-    turn: &Turn,
-    fresh: bool,
-    tried: &mut Tried,
-) -> Option<(C::Stream, bool)> {
-    let stats = &service.stats;
-    let kept = if fresh { None } else { service.pool.take(turn.backend, turn.address) };
-    let reused = kept.is_some();
-    let stream = if let Some(stream) = kept {
-        stats.upstream_reuses.bump();
-        stream
-    } else {
-        let limit = service.config.timeouts.connect;
-        let Some(stream) = upstream::connect(&service.connector, turn, limit, tried).await else {
-            stats.upstream_failures.bump();
-            return None;
-        };
-        stats.upstream_connects.bump();
-        stream
-    };
-    stats.count_sent_to(turn.backend);
-    Some((stream, reused))
-}
-
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");
-
-impl Request {
-    /// May be sent again after a connection ended without a word (RFC 9110 section 9.2.2).
-    fn is_replayable(&self) -> bool {
-        self.framing.is_empty() && self.method.is_idempotent() && self.method != Method::CONNECT
-    }
-}

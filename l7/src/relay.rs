@@ -11,14 +11,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::Buffer;
 use crate::http1::body::Decoder;
 use crate::http1::chunked::{CHUNK_OVERHEAD, LAST_CHUNK, size_line};
 use crate::http1::framing::Framing;
 use crate::http1::reject::{Reject, Rule};
+use crate::http1::trailer;
 use crate::limits::RELAY_TURN;
+use crate::side::{Sink, Source};
 
 /// Why a body could not be moved to its end.
 #[derive(Debug)]
@@ -51,6 +52,10 @@ pub(crate) struct Relay {
     pub(crate) moved: u64,
     /// Bytes on the wire that the body may yet have, its framing included.
     allowance: u64,
+    /// Trailer fields are passed on.
+    keeps_trailers: bool,
+    /// Trailer fields as lines; those that pass once the body has ended.
+    trailers: Vec<u8>,
 }
 
 impl Relay {
@@ -65,12 +70,20 @@ impl Relay {
             starved: false,
             moved: 0,
             allowance: u64::MAX,
+            keeps_trailers: false,
+            trailers: Vec::new(),
         }
     }
 
     /// The same with a limit on the body's bytes on the wire; beyond it is 413.
     pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
         self.allowance = limit.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The same, with trailer fields passed on or not.
+    pub(crate) fn with_trailers(mut self, keep: bool) -> Self {
+        self.keeps_trailers = keep;
         self
     }
 
@@ -84,17 +97,18 @@ impl Relay {
         output: &mut Buffer,
     ) -> Poll<Result<(), RelayError>>
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: Source,
+        W: Sink,
     {
         let turn_end = self.moved.saturating_add(RELAY_TURN as u64);
         self.starved = false;
         loop {
-            self.decode(input, output)?;
+            self.decode(source, input, output)?;
             if !output.is_empty() {
                 ready!(output.poll_drain(cx, sink, usize::MAX)).map_err(|_| RelayError::Sink)?;
                 self.dirty = true;
             } else if self.ended {
+                sink.finish(&self.trailers).map_err(|_| RelayError::Sink)?;
                 return self.flush(cx, sink);
             } else if let Some(plain) = self.plain(input) {
                 let written =
@@ -132,13 +146,15 @@ impl Relay {
     }
 
     /// Decodes from `input` into `output` what must be reframed or can join what waits there.
-    fn decode(&mut self, input: &mut Buffer, output: &mut Buffer) -> Result<(), RelayError> {
+    fn decode<R: Source>(
+        &mut self,
+        source: &mut R,
+        input: &mut Buffer,
+        output: &mut Buffer,
+    ) -> Result<(), RelayError> {
         while !self.held && !self.ended {
             if self.decoder.is_end() {
-                self.ended = true;
-                if self.chunked {
-                    output.push(LAST_CHUNK);
-                }
+                self.end(source, output);
                 break;
             }
             let room = output.room().saturating_sub(CHUNK_OVERHEAD + LAST_CHUNK.len());
@@ -151,6 +167,9 @@ impl Relay {
             let decoded = self.decoder.decode(bytes).map_err(RelayError::Malformed)?;
             let data = bytes.get(decoded.data).unwrap_or_default();
             let count = data.len();
+            if self.keeps_trailers {
+                self.trailers.extend_from_slice(bytes.get(decoded.trailers).unwrap_or_default());
+            }
             if self.chunked && !data.is_empty() {
                 output.push(size_line(data.len(), &mut [0; CHUNK_OVERHEAD]));
                 output.push(data);
@@ -164,6 +183,25 @@ impl Relay {
         Ok(())
     }
 
+    /// The body is here to its end.
+    fn end<R: Source>(&mut self, source: &mut R, output: &mut Buffer) {
+        self.ended = true;
+        if self.keeps_trailers {
+            source.trailers(&mut self.trailers);
+            trailer::retain_allowed(&mut self.trailers);
+        }
+        if !self.chunked {
+            return;
+        }
+        if self.trailers.is_empty() {
+            output.push(LAST_CHUNK);
+        } else {
+            output.push(b"0\r\n");
+            output.push(&self.trailers);
+            output.push(b"\r\n");
+        }
+    }
+
     fn account(&mut self, moved: usize, wire: usize) -> Result<(), RelayError> {
         self.moved += moved as u64;
         self.allowance = self.allowance.checked_sub(wire as u64).ok_or_else(|| {
@@ -173,7 +211,7 @@ impl Relay {
         Ok(())
     }
 
-    fn flush<W: AsyncWrite + Unpin>(
+    fn flush<W: Sink>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,

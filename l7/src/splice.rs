@@ -22,6 +22,7 @@ use crate::deadline::Deadline;
 use crate::http1::framing::Framing;
 use crate::proxy_protocol::Version;
 use crate::relay::Relay;
+use crate::side::{Plain, Sink, Source};
 use crate::stats::{Counter, SpliceStats};
 use crate::timeouts::Timeouts;
 use crate::upstream::{self, Balance, Connect, Tried};
@@ -63,7 +64,7 @@ impl<C: Connect> fmt::Debug for SpliceService<C> {
 
 /// Serves one client connection to its end: from `peer`, made to `local`.
 pub async fn splice<S, C>(
-    mut client: S,
+    client: S,
     peer: SocketAddr,
     local: SocketAddr,
     service: Rc<SpliceService<C>>,
@@ -74,7 +75,7 @@ pub async fn splice<S, C>(
     let stats = &service.stats;
     stats.connections.bump();
     let mut tried = Tried::default();
-    let (turn, mut upstream) = loop {
+    let (turn, upstream) = loop {
         let Ok(turn) = upstream::choose(&service.balance, peer, &tried) else {
             stats.refused.bump();
             return;
@@ -95,8 +96,8 @@ pub async fn splice<S, C>(
         upstream_out.push(&version.header(peer, local));
     }
     let tunnel = Tunnel {
-        client: &mut client,
-        upstream: &mut upstream,
+        client: &mut Plain(client),
+        upstream: &mut Plain(upstream),
         client_in: &mut client_in,
         client_out: &mut client_out,
         upstream_in: &mut upstream_in,
@@ -127,8 +128,8 @@ pub(crate) struct Tunnel<'a, S, U> {
 
 impl<S, U> Tunnel<'_, S, U>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    S: Source + Sink,
+    U: Source + Sink,
 {
     /// Copies until both sides have ended. False if it had to be cut off.
     pub(crate) async fn run(self) -> bool {
@@ -142,6 +143,8 @@ where
             let (Ok(moved_up), Ok(moved_down)) = (moved_up, moved_down) else {
                 return Poll::Ready(false);
             };
+            self.client.taken(moved_up);
+            self.upstream.taken(moved_down);
             self.bytes_up.add(moved_up);
             self.bytes_down.add(moved_down);
             if up.stage == Stage::Ended && down.stage == Stage::Ended {
@@ -184,8 +187,8 @@ impl Direction {
         output: &mut Buffer,
     ) -> Result<u64, ()>
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: Source,
+        W: Sink,
     {
         let before = self.relay.moved;
         if self.stage == Stage::Copying {

@@ -48,7 +48,7 @@ impl Decoder {
         }
         let run = self.plain(input.len()).unwrap_or(0);
         self.advance(run);
-        Ok(Decoded { consumed: run, data: 0..run, end: self.is_end() })
+        Ok(Decoded { consumed: run, data: 0..run, trailers: 0..0, end: self.is_end() })
     }
 
     /// How many of the next `available` bytes are data as they stand; nothing if they are coded.
@@ -84,7 +84,7 @@ mod tests {
     fn a_length_stops_before_the_next_message() {
         let mut decoder = Decoder::new(Framing::Length(3));
         let decoded = decoder.decode(b"abGET").unwrap();
-        assert_eq!(decoded, Decoded { consumed: 3, data: 0..3, end: true });
+        assert_eq!(decoded, Decoded { consumed: 3, data: 0..3, trailers: 0..0, end: true });
         assert_eq!(decoder.decode(b"GET").unwrap().consumed, 0);
         assert!(decoder.close());
     }

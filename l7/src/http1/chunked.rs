@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! A byte-driven machine that holds no data: it consumes framing and hands back ranges of the
-//! caller's own buffer. Extensions are checked and dropped, trailers too (R4). The sizes we write
+//! caller's own buffer, trailer fields too. Extensions are checked and dropped (R4). The sizes we write
 //! are our own, so nothing of the sender's framing reaches the other side.
 
 use std::ops::Range;
@@ -20,6 +20,8 @@ pub struct Decoded {
     pub consumed: usize,
     /// Where in the input the data lies; empty if there is none.
     pub data: Range<usize>,
+    /// Where in the input field lines of the trailer section lie, or parts of them.
+    pub trailers: Range<usize>,
     /// The body is complete; what follows `consumed` is another message.
     pub end: bool,
 }
@@ -50,6 +52,13 @@ enum State {
     End,
 }
 
+impl State {
+    /// Within a field line of the trailer section.
+    const fn is_in_field(self) -> bool {
+        matches!(self, Self::TrailerName | Self::TrailerValue | Self::TrailerLf)
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         Self::Size { digits: 0, value: 0 }
@@ -64,20 +73,31 @@ impl Decoder {
     /// decoder is of no use afterwards.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, Reject> {
         let mut at = 0;
+        let mut trailers = 0..0;
         while let Some(&byte) = input.get(at) {
             if let State::Data { left } = self.state {
                 let run = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
                 let left = left - run as u64;
                 self.state = if left == 0 { State::DataCr } else { State::Data { left } };
-                return Ok(Decoded { consumed: at + run, data: at..at + run, end: false });
+                return Ok(Decoded {
+                    consumed: at + run,
+                    data: at..at + run,
+                    trailers,
+                    end: false,
+                });
             }
             if self.state == State::End {
                 break;
             }
+            let before = self.state;
             self.state = self.step(byte)?;
             at += 1;
+            if before.is_in_field() || self.state.is_in_field() {
+                let start = if trailers.is_empty() { at - 1 } else { trailers.start };
+                trailers = start..at;
+            }
         }
-        Ok(Decoded { consumed: at, data: at..at, end: self.state == State::End })
+        Ok(Decoded { consumed: at, data: at..at, trailers, end: self.state == State::End })
     }
 
     /// Whether the last chunk and its trailers have been read.
@@ -205,6 +225,21 @@ mod tests {
             }
         }
         Ok((data, at, decoder.is_end()))
+    }
+
+    #[test]
+    fn trailer_fields_are_handed_back_and_nothing_else() {
+        let input = b"1;a=b\r\nx\r\n0\r\nA: b\r\nC:\td\r\n\r\nGET";
+        for step in 1..input.len() {
+            let (mut decoder, mut found, mut at) = (Decoder::default(), Vec::new(), 0);
+            while !decoder.is_end() {
+                let piece = &input[at..input.len().min(at + step)];
+                let decoded = decoder.decode(piece).unwrap();
+                found.extend_from_slice(&piece[decoded.trailers]);
+                at += decoded.consumed;
+            }
+            assert_eq!(found, b"A: b\r\nC:\td\r\n", "in pieces of {step}");
+        }
     }
 
     fn verdict(input: &str) -> Result<(String, bool), Rule> {

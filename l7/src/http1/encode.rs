@@ -70,6 +70,9 @@ pub fn request(head: &RequestHead<'_, '_>, hop: &Hop<'_>, out: &mut Vec<u8>) {
     framing(head.framing, out);
     if head.websocket.is_some() {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if head.trailers {
+        // RFC 9110 section 10.1.4: it concerns this connection, and says so.
+        out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
     if hop.forwarded != Forwarded::Hide {
         speak_for_client(&head.fields, hop, host, out);
@@ -127,6 +130,13 @@ impl Delivery {
     pub fn new(framing: Framing, version: Version, keep: bool) -> Self {
         let old = version == Version::HTTP_10;
         let framing = match framing {
+            Framing::Chunked | Framing::UntilClose if version == Version::HTTP_2 => {
+                return Self {
+                    framing: Framing::UntilClose,
+                    close: false,
+                    confirm_persistence: false,
+                };
+            }
             Framing::Chunked if old => Framing::UntilClose,
             Framing::UntilClose if !old => Framing::Chunked,
             same => same,

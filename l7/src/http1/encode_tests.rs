@@ -31,10 +31,19 @@ fn r04_requests_get_our_framing() {
         "POST / HTTP/1.1|host: a|X-Y: z|Content-Length: 7"
     );
     assert_eq!(
-        hidden("POST / HTTP/1.1|Host: a|Transfer-Encoding: Chunked|Trailer: X|TE: trailers"),
+        hidden("POST / HTTP/1.1|Host: a|Transfer-Encoding: Chunked|Trailer: X|TE: trailers;q=1"),
         "POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked"
     );
     assert_eq!(hidden("POST / HTTP/1.1|Host: a"), "POST / HTTP/1.1|Host: a");
+}
+
+#[test]
+fn r04_who_understands_trailers_says_so_to_the_next_hop() {
+    assert_eq!(
+        hidden("GET / HTTP/1.1|Host: a|TE: gzip;q=0, Trailers|Connection: TE"),
+        "GET / HTTP/1.1|Host: a|TE: trailers|Connection: TE"
+    );
+    assert_eq!(hidden("GET / HTTP/1.0|Host: a|TE: trailers"), "GET / HTTP/1.1|Host: a");
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub struct RequestHead<'b, 'h> {
     pub persistent: bool,
     /// The client waits for 100 (Continue) before it sends the body (R12).
     pub expects_continue: bool,
+    /// The client understands trailer fields (`TE: trailers`).
+    pub trailers: bool,
     /// The client asks for a websocket; this is how a server must accept (R11).
     pub websocket: Option<Accept>,
     /// The fields as received.
@@ -146,6 +148,7 @@ pub fn parse_request<'b, 'h>(
         framing,
         persistent: facts.persistent(version),
         expects_continue,
+        trailers: facts.trailers && version == Version::HTTP_11,
         websocket,
         fields,
     })
@@ -270,6 +273,7 @@ struct Facts<'b> {
     repeated_key: bool,
     accept: Option<&'b [u8]>,
     nominates: bool,
+    trailers: bool,
 }
 
 impl<'b> Facts<'b> {
@@ -299,6 +303,10 @@ impl<'b> Facts<'b> {
             Known::TransferEncoding => self.declared.transfer_encoding(value)?,
             Known::Connection => self.connection(value)?,
             Known::Upgrade => self.upgrade_websocket = value.eq_ignore_ascii_case(b"websocket"),
+            Known::Te => {
+                self.trailers |=
+                    chars::members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"));
+            }
             Known::SecWebSocketKey => self.repeated_key |= self.key.replace(value).is_some(),
             Known::SecWebSocketAccept => self.accept = Some(value),
             _ => {}

@@ -10,6 +10,7 @@
 //! | [`framing`] | where a body ends (R1 to R4, R16) |
 //! | [`chunked`], [`body`] | reading and writing bodies (R5, R6) |
 //! | [`encode`] | heads as they are forwarded (R4, R9, R10) |
+//! | [`trailer`] | which fields may follow a body (R4) |
 //! | [`reject`] | the rules' names and the answers to those who break them |
 //! | [`websocket`] | the one protocol that may take over a connection (R11) |
 //!
@@ -27,4 +28,5 @@ pub mod host;
 pub mod reject;
 pub mod scan;
 pub mod target;
+pub mod trailer;
 pub mod websocket;

@@ -15,3 +15,4 @@ mod slow;
 mod smuggling;
 mod splice;
 mod tls;
+mod trailers;

@@ -1,0 +1,217 @@
+//! The two sides of an exchange: what differs between versions of HTTP.
+//!
+//! # Theory of operation
+//! A body moves between byte streams whatever the version: a stream of HTTP/2 reads as bytes whose
+//! end is `END_STREAM`, and writes as DATA for which there is room. What differs are heads, trailers
+//! and ends, and those go through the traits here. Between both sides heads and trailers are the
+//! text of HTTP/1.1, whatever they were and become, so that the rules have one form to judge.
+//!
+//! [`Plain`] is HTTP/1, where all this is a matter of bytes in buffers.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::buffer::Buffer;
+use crate::exchange::Failure;
+use crate::http1::encode::{self, Delivery};
+use crate::http1::framing::Framing;
+use crate::http1::head::ResponseHead;
+use crate::http1::scan::{Extent, Scanner};
+use crate::limits::BUFFER_START;
+
+/// Where a body comes from.
+pub(crate) trait Source: AsyncRead + Unpin {
+    /// So many bytes of the body have been passed on: the sender may send as many again.
+    fn taken(&mut self, count: u64) {
+        let _ = count;
+    }
+
+    /// Appends the trailer fields that came with the end of the stream, as lines of HTTP/1.
+    fn trailers(&mut self, lines: &mut Vec<u8>) {
+        let _ = lines;
+    }
+}
+
+/// Where a body goes to.
+pub(crate) trait Sink: AsyncWrite + Unpin {
+    /// All of the body has been written, and these are the trailer fields that go with its end.
+    ///
+    /// # Errors
+    /// When the other end takes no more.
+    fn finish(&mut self, trailers: &[u8]) -> io::Result<()> {
+        let _ = trailers;
+        Ok(())
+    }
+}
+
+/// How much of a client is left while it waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here,
+    /// It has ended its side and may still read.
+    Ended,
+    Gone,
+}
+
+/// The client's side of one request.
+pub(crate) trait Client: Source + Sink {
+    /// Takes the head of an answer, interim or not, whose body arrives with `framing`. As text it is
+    /// made in `text` and put into `out`.
+    ///
+    /// # Errors
+    /// When the client takes no answer any more.
+    fn answer(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        delivery: Delivery,
+        framing: Framing,
+        text: &mut Vec<u8>,
+        out: &mut Buffer,
+    ) -> io::Result<()>;
+
+    /// Looks whether the client still waits, after all of its request has been read. What it sends
+    /// early is kept in `input`, up to a bound.
+    fn poll_presence(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Presence;
+
+    /// Whether a client that takes its answer has given up: told only where the version can tell.
+    fn has_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        let _ = cx;
+        false
+    }
+}
+
+/// A backend's side of one exchange.
+pub(crate) trait Backend: Source + Sink {
+    /// Whether trailer fields are sent to it even if nothing says that it understands them.
+    fn carries_trailers(&self) -> bool {
+        false
+    }
+
+    /// How a body that comes with `framing` is sent on.
+    fn framing_up(&self, framing: Framing) -> Framing;
+
+    /// Sends the request's head, the text of HTTP/1.1, whose body arrives with `framing`.
+    ///
+    /// # Errors
+    /// When the backend takes no request.
+    fn send_head(&mut self, head: &[u8], framing: Framing, out: &mut Buffer)
+    -> Result<(), Failure>;
+
+    /// Waits for the head of an answer: at the front of `input` as far as the extent says.
+    ///
+    /// [`Failure::Closed`] if the backend ends before that.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut Scanner,
+        input: &mut Buffer,
+    ) -> Poll<Result<Extent, Failure>>;
+
+    /// How the body of an answer that declares `framing` arrives.
+    fn framing_down(&self, framing: Framing) -> Framing;
+}
+
+/// A byte stream that is all there is to its side: HTTP/1, or no HTTP at all.
+#[derive(Debug)]
+pub(crate) struct Plain<T>(pub(crate) T);
+
+impl<T: AsyncRead + Unpin> Source for Plain<T> {}
+impl<T: AsyncWrite + Unpin> Sink for Plain<T> {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Client for Plain<T> {
+    fn answer(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        delivery: Delivery,
+        _: Framing,
+        text: &mut Vec<u8>,
+        out: &mut Buffer,
+    ) -> io::Result<()> {
+        text.clear();
+        encode::response(head, delivery, text);
+        out.push(text);
+        Ok(())
+    }
+
+    fn poll_presence(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Presence {
+        if input.len() >= BUFFER_START / 2 {
+            return Presence::Here;
+        }
+        match input.poll_fill(cx, &mut self.0) {
+            Poll::Ready(Ok(0)) => Presence::Ended,
+            Poll::Ready(Err(_)) => Presence::Gone,
+            Poll::Ready(Ok(_)) | Poll::Pending => Presence::Here,
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Backend for Plain<T> {
+    fn framing_up(&self, framing: Framing) -> Framing {
+        match framing {
+            Framing::UntilClose => Framing::Chunked,
+            same => same,
+        }
+    }
+
+    fn send_head(&mut self, head: &[u8], _: Framing, out: &mut Buffer) -> Result<(), Failure> {
+        out.push(head);
+        Ok(())
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut Scanner,
+        input: &mut Buffer,
+    ) -> Poll<Result<Extent, Failure>> {
+        loop {
+            match scanner.scan(input.filled()) {
+                Ok(Some(extent)) => return Poll::Ready(Ok(extent)),
+                Ok(None) => {}
+                Err(reject) => {
+                    return Poll::Ready(Err(Failure::BadResponse(reject.in_response())));
+                }
+            }
+            match input.poll_fill(cx, &mut self.0) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Failure::Closed)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn framing_down(&self, framing: Framing) -> Framing {
+        framing
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Plain<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
