@@ -118,7 +118,7 @@ impl Islands {
     }
 
     /// The island that `offset` lies on.
-    fn at(&self, offset: u64) -> Option<Range<u64>> {
+    pub(super) fn at(&self, offset: u64) -> Option<Range<u64>> {
         let index = self.ranges.partition_point(|island| island.end <= offset);
         self.ranges.get(index).filter(|island| island.contains(&offset)).cloned()
     }

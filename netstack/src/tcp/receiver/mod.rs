@@ -24,8 +24,10 @@
 //! a connection and after disorder; otherwise they wait up to [`ack::DELAY`] for data to ride on. A
 //! window update is sent when the window has doubled.
 //!
-//! **SACK** (RFC 2018, 2883): first the duplicate that came last, if one did, then the island that grew
-//! last, then others in the order in which they grew. Each duplicate is reported once.
+//! **SACK** (RFC 2018, 2883): first a duplicate, if one came, then the island that grew last, then others
+//! in the order in which they grew. Each duplicate is reported once, and each by an acknowledgment of its
+//! own, also where several came between two that were sent: a sender that repeated for nothing takes back
+//! its slowing down only if it hears so of everything that it repeated.
 //!
 //! **The buffer** (`growth`) starts at [`ReceiverConfig::initial`] bytes and grows to twice what the
 //! application reads in a round trip. After [`IDLE`] without data it is as at the start. That is
@@ -44,6 +46,7 @@ mod islands;
 mod tests;
 mod window;
 
+use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::time::Duration;
 
@@ -58,6 +61,9 @@ use crate::time::Instant;
 
 /// Islands of one connection: at 3 % loss those of a window of more than 16 MiB.
 pub(super) const MAX_ISLANDS: usize = 512;
+
+/// Duplicates that wait to be reported; beyond, the oldest are not. As many as packets are read at once.
+pub(super) const MAX_DUPLICATES: usize = 64;
 
 /// SACK blocks of an acknowledgment without other options (RFC 2018 section 3).
 pub(super) const SACK_BLOCKS: usize = 4;
@@ -130,8 +136,8 @@ pub(super) struct Receiver {
     /// Where the stream ends, once a FIN has said so.
     fin: Option<u64>,
     islands: Islands,
-    /// The duplicate to report with the next acknowledgment.
-    duplicate: Option<Range<u64>>,
+    /// What came again and is to be reported, in the order in which it came; those in a row as one.
+    duplicates: VecDeque<Range<u64>>,
     /// The acknowledgment that was sent last.
     acknowledged: u64,
     window: Window,
@@ -149,7 +155,7 @@ impl Receiver {
             read: 0,
             fin: None,
             islands: Islands::default(),
-            duplicate: None,
+            duplicates: VecDeque::new(),
             acknowledged: 0,
             window: Window::new(promised, config.initial),
             growth: Growth::default(),
@@ -187,8 +193,8 @@ impl Receiver {
         self.take(pool, offset, payload, &mut received);
         received.in_order = self.next() - next;
         received.fin_reached = self.fin_reached() && !complete;
-        if received.duplicate.is_some() {
-            self.duplicate.clone_from(&received.duplicate);
+        if let Some(duplicate) = &received.duplicate {
+            self.note_duplicate(duplicate.clone());
         }
         let in_turn = calm && received.in_order > 0 && received.in_order >= payload.len() as u64;
         let arrival = if received.fin_reached {
@@ -235,21 +241,25 @@ impl Receiver {
     /// The SACK blocks to send, at most `max` and [`SACK_BLOCKS`]. With timestamps there is room for
     /// three.
     pub(super) fn sack_blocks(&self, max: usize) -> SackBlocks {
-        if self.duplicate.is_none() && self.islands.is_empty() {
+        if !self.has_sack_blocks() {
             return SackBlocks::default();
         }
-        self.duplicate.clone().into_iter().chain(self.islands.by_recency()).take(max).collect()
+        let duplicate = self.duplicates.front().cloned();
+        // RFC 2883 section 4: the island that a duplicate lies on comes next.
+        let around = duplicate.as_ref().and_then(|range| self.islands.at(range.start));
+        let others = self.islands.by_recency().filter(|island| Some(island) != around.as_ref());
+        duplicate.into_iter().chain(around.clone()).chain(others).take(max).collect()
     }
 
     /// True if an acknowledgment would carry SACK blocks.
-    pub(super) const fn has_sack_blocks(&self) -> bool {
-        self.duplicate.is_some() || !self.islands.is_empty()
+    pub(super) fn has_sack_blocks(&self) -> bool {
+        !self.duplicates.is_empty() || !self.islands.is_empty()
     }
 
     /// True if an acknowledgment is to be sent now, riding on data or alone: what was received asks
     /// for it, it has waited long enough, or the window should be told.
     pub(super) fn ack_now(&self, now: Instant) -> bool {
-        self.ack.due(now) || self.window_update_due()
+        self.ack.due(now) || !self.duplicates.is_empty() || self.window_update_due()
     }
 
     /// When an acknowledgment that may wait becomes due; `None` if nothing is to be acknowledged.
@@ -269,7 +279,9 @@ impl Receiver {
         let size = self.window();
         self.window.on_sent(&self.config, rcv_nxt, self.read, size);
         self.acknowledged = rcv_nxt;
-        self.duplicate = None;
+        if self.duplicates.pop_front().is_some() && self.duplicates.is_empty() {
+            self.duplicates = VecDeque::new();
+        }
         self.ack.on_sent(now, on_data);
     }
 
@@ -316,6 +328,18 @@ impl Receiver {
     /// The offset of the first byte that is missing.
     const fn next(&self) -> u64 {
         self.read + self.queue.len() as u64
+    }
+
+    fn note_duplicate(&mut self, range: Range<u64>) {
+        match self.duplicates.back_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => {
+                if self.duplicates.len() >= MAX_DUPLICATES {
+                    self.duplicates.pop_front();
+                }
+                self.duplicates.push_back(range);
+            }
+        }
     }
 
     /// Learns where the stream ends.
