@@ -10,7 +10,7 @@ pub enum Known {
     /// No meaning: forwarded as received.
     #[default]
     Other,
-    /// Reads as an owned name once `_` is taken for `-` (R19); never forwarded.
+    /// Reads as an owned name once marks within are taken for others (R19); never forwarded.
     Alias,
     Host,
     ContentLength,
@@ -74,16 +74,38 @@ impl Known {
         }
     }
 
-    /// What `name` would mean if `_` were `-`, as CGI-like backends read it (R19).
+    /// What `name`, which is [`Self::Other`], would mean if only its letters and digits counted (R19).
+    ///
+    /// Servers that hand fields on as variables, as CGI asks, take `_` and `-` for the same; some take
+    /// every mark for one. Only names that decide framing, routing or who the client is are told.
     pub fn of_alias(name: &[u8]) -> Self {
-        if name.len() > LONGEST || !name.contains(&b'_') {
+        // Most names begin with another letter, and cost no more than this.
+        let Some(b'c' | b'f' | b'h' | b't' | b'v' | b'x' | b'!'..=b'.' | b'^'..=b'`' | b'|' | b'~') =
+            name.first().map(u8::to_ascii_lowercase)
+        else {
             return Self::Other;
+        };
+        let mut letters = [0; LONGEST];
+        let mut count = 0;
+        for byte in name.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
+            let Some(place) = letters.get_mut(count) else { return Self::Other };
+            *place = byte.to_ascii_lowercase();
+            count += 1;
         }
-        let mut dashed = [0; LONGEST];
-        for (to, &from) in dashed.iter_mut().zip(name) {
-            *to = if from == b'_' { b'-' } else { from };
+        match letters.get(..count).unwrap_or_default() {
+            b"host" => Self::Host,
+            b"connection" => Self::Connection,
+            b"contentlength" => Self::ContentLength,
+            b"transferencoding" => Self::TransferEncoding,
+            b"xforwardedfor" => Self::XForwardedFor,
+            b"xforwardedproto" => Self::XForwardedProto,
+            b"xforwardedhost" => Self::XForwardedHost,
+            b"xforwardedport" => Self::XForwardedPort,
+            b"xrealip" => Self::XRealIp,
+            b"forwarded" => Self::Forwarded,
+            b"via" => Self::Via,
+            _ => Self::Other,
         }
-        Self::of(dashed.get(..name.len()).unwrap_or_default())
     }
 
     /// Concerns one connection only (RFC 9110 section 7.6.1), or this proxy alone; never forwarded.
@@ -162,7 +184,9 @@ mod tests {
     fn r19_aliases_are_seen() {
         assert_eq!(Known::of_alias(b"Transfer_Encoding"), Known::TransferEncoding);
         assert_eq!(Known::of_alias(b"X_Forwarded-For"), Known::XForwardedFor);
-        assert_eq!(Known::of_alias(b"X-Forwarded-For"), Known::Other, "no alias but the name");
+        assert_eq!(Known::of_alias(b"-Content.Length"), Known::ContentLength);
+        assert_eq!(Known::of_alias(b"ContentLength"), Known::ContentLength);
+        assert_eq!(Known::of_alias(b"Content-Lengths"), Known::Other);
         assert_eq!(Known::of_alias(b"user_id"), Known::Other);
         assert_eq!(Known::of_alias(&[b'_'; 200]), Known::Other);
     }

@@ -89,10 +89,12 @@ impl Declared {
         status: StatusCode,
     ) -> Result<Framing, Reject> {
         self.consistent(version).map_err(Reject::in_response)?;
-        let bodiless = status.is_informational()
-            || status == StatusCode::NO_CONTENT
-            || status == StatusCode::NOT_MODIFIED
-            || *method == Method::HEAD;
+        let never = status.is_informational() || status == StatusCode::NO_CONTENT;
+        if never && (self.chunked || self.length.is_some_and(|length| length > 0)) {
+            let detail = "a body is declared where there can be none";
+            return Err(Reject::bad(Rule::R16, detail).in_response());
+        }
+        let bodiless = never || status == StatusCode::NOT_MODIFIED || *method == Method::HEAD;
         Ok(match (bodiless, self.chunked, self.length) {
             (true, ..) => Framing::None,
             (_, true, _) => Framing::Chunked,

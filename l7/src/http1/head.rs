@@ -179,7 +179,7 @@ pub fn parse_response<'b, 'h>(
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let (fields, facts) = Facts::gather(parsed.headers).map_err(Reject::in_response)?;
     let framing = facts.declared.of_response(version, method, status)?;
-    let upgraded = facts.upgrade_option && facts.upgrade_websocket;
+    let upgraded = facts.upgrades_to_websocket() && !facts.repeated_accept;
     Ok(ResponseHead {
         status,
         reason: parsed.reason.unwrap_or_default(),
@@ -267,11 +267,14 @@ struct Facts<'b> {
     close: bool,
     keep_alive: bool,
     upgrade_option: bool,
+    upgrades: usize,
+    /// The last `Upgrade` is to a websocket.
     upgrade_websocket: bool,
     expect: Option<&'b [u8]>,
     key: Option<&'b [u8]>,
     repeated_key: bool,
     accept: Option<&'b [u8]>,
+    repeated_accept: bool,
     nominates: bool,
     trailers: bool,
 }
@@ -302,13 +305,18 @@ impl<'b> Facts<'b> {
             Known::ContentLength => self.declared.content_length(value)?,
             Known::TransferEncoding => self.declared.transfer_encoding(value)?,
             Known::Connection => self.connection(value)?,
-            Known::Upgrade => self.upgrade_websocket = value.eq_ignore_ascii_case(b"websocket"),
+            Known::Upgrade => {
+                self.upgrades += 1;
+                self.upgrade_websocket = value.eq_ignore_ascii_case(b"websocket");
+            }
             Known::Te => {
                 self.trailers |=
                     chars::members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"));
             }
             Known::SecWebSocketKey => self.repeated_key |= self.key.replace(value).is_some(),
-            Known::SecWebSocketAccept => self.accept = Some(value),
+            Known::SecWebSocketAccept => {
+                self.repeated_accept |= self.accept.replace(value).is_some();
+            }
             _ => {}
         }
         Ok(())
@@ -322,7 +330,7 @@ impl<'b> Facts<'b> {
             match Known::of(member) {
                 Known::KeepAlive => self.keep_alive = true,
                 Known::Upgrade => self.upgrade_option = true,
-                known if known.is_protected() => {
+                known if known.is_protected() || starts_as_ours(member) => {
                     return Err(Reject::bad(Rule::R10, "Connection names a field that must stay"));
                 }
                 known if known.is_hop_by_hop() => {}
@@ -351,12 +359,23 @@ impl<'b> Facts<'b> {
         }
     }
 
+    /// One `Upgrade`, to a websocket, and the option of that name.
+    const fn upgrades_to_websocket(&self) -> bool {
+        self.upgrade_option && self.upgrade_websocket && self.upgrades == 1
+    }
+
     /// An `Upgrade` that is no proper request for a websocket is ignored, which HTTP allows.
     fn websocket(&self, method: &Method, version: Version, framing: Framing) -> Option<Accept> {
-        let asked = self.upgrade_option && self.upgrade_websocket && !self.repeated_key;
+        let asked = self.upgrades_to_websocket() && !self.repeated_key;
         let able = *method == Method::GET && version == Version::HTTP_11 && framing.is_empty();
         self.key.filter(|_| asked && able).and_then(websocket::accept_for)
     }
+}
+
+/// Every `X-Forwarded-` name is the balancer's to say, known or not.
+fn starts_as_ours(name: &[u8]) -> bool {
+    const OURS: &[u8] = b"x-forwarded-";
+    name.get(..OURS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OURS))
 }
 
 /// R19: aliases of names that frame or route are refused, those of names we own are dropped.

@@ -26,9 +26,19 @@ pub fn check(authority: &[u8]) -> Result<(), Reject> {
                 Err(_) => Err(Reject::bad(Rule::R09, "no IPv6 address within the brackets")),
             }
         }
-        name if name.iter().all(|&byte| is_reg_name(byte)) => Ok(()),
+        name if name.iter().all(|&byte| is_reg_name(byte)) && escapes_are_good(name) => Ok(()),
         _ => Err(Reject::bad(Rule::R09, "the host is not a host name")),
     }
+}
+
+/// Whether each `%` has its two digits and is not NUL.
+fn escapes_are_good(name: &[u8]) -> bool {
+    let mut pieces = name.split(|&byte| byte == b'%').skip(1);
+    pieces.all(|piece| match piece {
+        [b'0', b'0', ..] => false,
+        [a, b, ..] => a.is_ascii_hexdigit() && b.is_ascii_hexdigit(),
+        _ => false,
+    })
 }
 
 /// Whether two authorities name the same host, `port` being the default of the scheme.
@@ -78,7 +88,7 @@ mod tests {
         for host in [
             "", ":80", "a:", "a:b", "a:65536", "a:99999", "a:123456", "a,b", "a b", "u@a", "a/b",
             "[::1", "::1", "[::1]x", "[]", "[zz]", "a]", "a?b", "a#b", "a\\b", "a:1:2", "\u{e4}",
-            "a:+1",
+            "a:+1", "a%", "a%4", "a%4g", "a%00",
         ] {
             let rule = check(host.as_bytes()).map_err(|reject| reject.rule);
             assert_eq!(rule, Err(Rule::R09), "{host:?}");

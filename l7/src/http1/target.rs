@@ -78,16 +78,18 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
 /// The path as it is routed and forwarded: dot segments resolved, all else as received.
 ///
 /// Encoded slashes, empty segments and parameters (`;`) are left alone, since origins give them
-/// meaning and we route on the very bytes that we forward.
+/// meaning and we route on the very bytes that we forward; but not where a dot segment would appear to
+/// a server that decodes the slash or drops the parameter before it resolves dots.
 fn path(path_and_query: &[u8]) -> Result<Cow<'_, [u8]>, Reject> {
     let query = path_and_query.iter().position(|&byte| byte == b'?');
     let (path, query) = path_and_query.split_at(query.unwrap_or(path_and_query.len()));
-    let mut dotted = false;
+    let (mut dotted, mut hidden) = (false, false);
     for (index, &byte) in path.iter().enumerate() {
         match byte {
             b'\\' => return Err(Reject::bad(Rule::R20, "backslash in the path")),
             b'%' => match path.get(index + 1..index + 3) {
                 Some(b"00") => return Err(Reject::bad(Rule::R20, "%00 in the path")),
+                Some([b'2', b'f' | b'F'] | [b'5', b'c' | b'C']) => hidden = true,
                 Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {}
                 _ => return Err(Reject::bad(Rule::R20, "% without two digits in the path")),
             },
@@ -95,12 +97,43 @@ fn path(path_and_query: &[u8]) -> Result<Cow<'_, [u8]>, Reject> {
             _ => {}
         }
     }
+    if (dotted || hidden) && hides_dots(path) {
+        return Err(Reject::bad(Rule::R20, "a dot segment behind an encoded slash or a parameter"));
+    }
     if !dotted {
         return Ok(Cow::Borrowed(path_and_query));
     }
     let mut resolved = resolve(path)?;
     resolved.extend_from_slice(query);
     Ok(Cow::Owned(resolved))
+}
+
+/// Whether a segment has dots that only some servers see: `..%2f`, `..;x`.
+fn hides_dots(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|segment| {
+        let mut rest = segment;
+        loop {
+            let end = encoded_separator(rest);
+            let piece = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+            let name = piece.split(|&byte| byte == b';').next().unwrap_or_default();
+            // The segment itself, if it is nothing but dots, is resolved.
+            if dots(name).is_some() && name.len() < segment.len() {
+                return true;
+            }
+            let Some(end) = end else { return false };
+            rest = rest.get(end + ENCODED_LEN..).unwrap_or_default();
+        }
+    })
+}
+
+/// Length of `%2f`.
+const ENCODED_LEN: usize = 3;
+
+/// Where the first encoded slash or backslash of `segment` is.
+fn encoded_separator(segment: &[u8]) -> Option<usize> {
+    segment
+        .windows(ENCODED_LEN)
+        .position(|three| matches!(three, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C']))
 }
 
 fn starts_with_dot(segment: &[u8]) -> bool {
