@@ -12,6 +12,7 @@
 //! | [`encode`] | heads as they are forwarded (R4, R9, R10) |
 //! | [`trailer`] | which fields may follow a body (R4) |
 //! | [`reject`] | the rules' names and the answers to those who break them |
+//! | [`proof`] | what is about to be sent, read once more by another reader |
 //! | [`websocket`] | the one protocol that may take over a connection (R11) |
 //!
 //! The rules R1 to R20 are those of [`reject::Rule`]. Nothing here reads or writes a stream: bytes
@@ -25,6 +26,7 @@ pub mod field;
 pub mod framing;
 pub mod head;
 pub mod host;
+pub mod proof;
 pub mod reject;
 pub mod scan;
 pub mod target;

@@ -9,7 +9,7 @@ use http::StatusCode;
 /// | R01 | `Content-Length` and `Transfer-Encoding` together |
 /// | R02 | `Content-Length`: one field of digits, at most 2^63 - 1 |
 /// | R03 | `Transfer-Encoding`: exactly `chunked`, in HTTP/1.1 only |
-/// | R04 | messages are forwarded in our framing (never a cause of refusal) |
+/// | R04 | messages are forwarded in our framing; what the second reading finds there is what was meant |
 /// | R05 | chunk sizes and extensions; the body's size limit |
 /// | R06 | lines end with CRLF; no bare CR or LF |
 /// | R07 | field lines: no folding, no white space around names, tokens and values |
