@@ -147,6 +147,7 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
         let outgoing = upstream.framing_up(request.framing);
         let mut body = Relay::new(request.framing, outgoing)
             .with_limit(service.config.max_body)
+            .with_proof(service.config.smuggling_proof)
             .with_trailers(request.trailers || upstream.carries_trailers());
         body.held = request.expects_continue;
         Self {

@@ -28,6 +28,7 @@ use crate::forward::{Forward, Outcome};
 use crate::http1::encode::{self, Delivery, Hop};
 use crate::http1::framing::Framing;
 use crate::http1::head;
+use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
@@ -199,7 +200,7 @@ where
             name: &config.name,
         };
         self.buffers.head.clear();
-        encode::request(&head, &hop, &mut self.buffers.head);
+        proof::encode(&head, &hop, config.smuggling_proof, &mut self.buffers.head)?;
         let request = Request {
             method: head.method,
             version: head.version,

@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::http1::body::Decoder;
 use crate::http1::chunked::{CHUNK_OVERHEAD, LAST_CHUNK, size_line};
 use crate::http1::framing::Framing;
+use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::trailer;
 use crate::limits::RELAY_TURN;
@@ -52,6 +53,8 @@ pub(crate) struct Relay {
     pub(crate) moved: u64,
     /// Bytes on the wire that the body may yet have, its framing included.
     allowance: u64,
+    /// Reads again what is sent in chunks.
+    proof: Option<proof::Chunks>,
     /// Trailer fields are passed on.
     keeps_trailers: bool,
     /// Trailer fields as lines; those that pass once the body has ended.
@@ -70,6 +73,7 @@ impl Relay {
             starved: false,
             moved: 0,
             allowance: u64::MAX,
+            proof: None,
             keeps_trailers: false,
             trailers: Vec::new(),
         }
@@ -78,6 +82,12 @@ impl Relay {
     /// The same with a limit on the body's bytes on the wire; beyond it is 413.
     pub(crate) fn with_limit(mut self, limit: Option<u64>) -> Self {
         self.allowance = limit.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The same, with chunks read once more before they leave; what then makes no sense is R04 with 502.
+    pub(crate) fn with_proof(mut self, twice: bool) -> Self {
+        self.proof = (twice && self.chunked).then(proof::Chunks::default);
         self
     }
 
@@ -153,8 +163,10 @@ impl Relay {
         output: &mut Buffer,
     ) -> Result<(), RelayError> {
         while !self.held && !self.ended {
+            let before = output.len();
             if self.decoder.is_end() {
                 self.end(source, output);
+                self.prove(output, before)?;
                 break;
             }
             let room = output.room().saturating_sub(CHUNK_OVERHEAD + LAST_CHUNK.len());
@@ -177,6 +189,7 @@ impl Relay {
             } else {
                 output.push(data);
             }
+            self.prove(output, before)?;
             input.consume(decoded.consumed);
             self.account(count, decoded.consumed)?;
         }
@@ -200,6 +213,15 @@ impl Relay {
             output.push(&self.trailers);
             output.push(b"\r\n");
         }
+    }
+
+    /// Reads again what `output` holds beyond its first `before` bytes.
+    fn prove(&mut self, output: &Buffer, before: usize) -> Result<(), RelayError> {
+        let Some(chunks) = &mut self.proof else { return Ok(()) };
+        let new = output.filled().get(before..).unwrap_or_default();
+        let whole = chunks.read(new) == Ok(new.len()) && chunks.is_end() == self.ended;
+        let fault = proof::disagreement("chunks that say anything but what was meant");
+        if whole { Ok(()) } else { Err(RelayError::Malformed(fault)) }
     }
 
     fn account(&mut self, moved: usize, wire: usize) -> Result<(), RelayError> {

@@ -18,6 +18,9 @@ pub struct Config {
     pub forwarded: Forwarded,
     /// How requests are judged.
     pub strictness: Strictness,
+    /// Read every head and chunk that goes to a backend once more, with another reader, and send
+    /// nothing that says anything but what was meant: [`proof`](crate::http1::proof). Default false.
+    pub smuggling_proof: bool,
     /// Greatest request body on the wire, chunk framing included; beyond is 413. None is no limit,
     /// the default.
     pub max_body: Option<u64>,
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             forwarded: Forwarded::default(),
             strictness: Strictness::default(),
+            smuggling_proof: false,
             max_body: None,
             timeouts: Timeouts::default(),
             pool: PoolLimits::default(),

@@ -315,7 +315,8 @@ fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPla
                 Forwarded::Replace => l7::Forwarded::Replace,
                 Forwarded::Hide => l7::Forwarded::Hide,
             };
-            let config = l7::Config { forwarded, ..l7::Config::default() };
+            let smuggling_proof = service.smuggling_proof;
+            let config = l7::Config { forwarded, smuggling_proof, ..l7::Config::default() };
             let tls = service.tls.as_ref().map(|tls| server(service, tls, folder)).transpose()?;
             Protocol::Http(Box::new(config), tls)
         }

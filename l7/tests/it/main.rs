@@ -11,6 +11,7 @@ mod endings;
 mod harness;
 mod keepalive;
 mod messages;
+mod proof;
 mod rules;
 mod slow;
 mod smuggling;

@@ -33,6 +33,8 @@ pub struct Service {
     pub tls: Option<Tls>,
     /// In mode `http`, what backends are told about clients; default append.
     pub forwarded: Forwarded,
+    /// In mode `http`, read what goes to a backend once more by another reader; default not.
+    pub smuggling_proof: bool,
     /// In modes `tcp` and `http`, how backends are reached; default userspace.
     pub upstream: Upstream,
     /// In mode `http`, where requests are written down.

@@ -27,7 +27,7 @@ const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 13] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 14] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -39,6 +39,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 13] = [
     ("proxy-protocol", &[Mode::Tcp]),
     ("tls", &[Mode::Http]),
     ("forwarded", &[Mode::Http]),
+    ("smuggling-proof", &[Mode::Http]),
     ("access-log", &[Mode::Http]),
     ("route", &[Mode::Http]),
 ];
@@ -70,6 +71,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let tls = table.take(r, "tls").and_then(|item| tls(r, &item));
     let forwarded = table.take(r, "forwarded");
     let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
+    let smuggling_proof = table.take(r, "smuggling-proof").and_then(|item| item.boolean(r));
     let upstream = table.take(r, "upstream");
     let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
     let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
@@ -92,6 +94,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         proxy_protocol: proxy_protocol.map(|version| version.value),
         tls,
         forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
+        smuggling_proof: smuggling_proof.is_some_and(|proof| proof.value),
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         routes: routes.unwrap_or_default(),

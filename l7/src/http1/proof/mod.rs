@@ -21,10 +21,25 @@ use http::StatusCode;
 pub use chunks::Chunks;
 pub use reader::{Body, Fault, Request, Response};
 
-use super::encode::Hop;
+use super::encode::{self, Hop};
 use super::framing::Framing;
 use super::head::RequestHead;
 use super::reject::{Reject, Rule};
+
+/// Appends the head to send to a backend, and reads it once more if `twice`.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn encode(
+    head: &RequestHead<'_, '_>,
+    hop: &Hop<'_>,
+    twice: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let begin = out.len();
+    encode::request(head, hop, out);
+    if twice { check(head, hop, out.get(begin..).unwrap_or_default()) } else { Ok(()) }
+}
 
 /// Reads `bytes`, which were encoded from `head`, and compares.
 ///
@@ -35,8 +50,8 @@ pub fn check(head: &RequestHead<'_, '_>, hop: &Hop<'_>, bytes: &[u8]) -> Result<
     let body = match head.framing {
         Framing::None => Body::None,
         Framing::Length(length) => Body::Length(length),
-        Framing::Chunked => Body::Chunked,
-        Framing::UntilClose => return Err(disagreement("a request without an end")),
+        // A body of unknown end, which a later version may have, is sent on in chunks.
+        Framing::Chunked | Framing::UntilClose => Body::Chunked,
     };
     if read.method != head.method.as_str().as_bytes() || read.target != head.target.forwarded() {
         return Err(disagreement("another request line than was meant"));
@@ -54,7 +69,7 @@ pub fn check(head: &RequestHead<'_, '_>, hop: &Hop<'_>, bytes: &[u8]) -> Result<
 }
 
 /// The refusal of what the second reading does not understand as the first did.
-pub(crate) const fn disagreement(detail: &'static str) -> Reject {
+pub const fn disagreement(detail: &'static str) -> Reject {
     Reject::new(Rule::R04, StatusCode::BAD_GATEWAY, detail)
 }
 

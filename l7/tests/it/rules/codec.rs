@@ -3,13 +3,14 @@
 use http::{Method, Version};
 use l7::Forwarded;
 use l7::http1::body::Decoder;
-use l7::http1::chunked::{CHUNK_OVERHEAD, LAST_CHUNK, size_line};
+use l7::http1::chunked::{CHUNK_OVERHEAD, size_line};
 use l7::http1::encode::{self, Delivery, Hop};
 use l7::http1::framing::Framing;
 use l7::http1::head::{self, Strictness};
 use l7::http1::proof;
 use l7::http1::reject::{Reject, Rule};
 use l7::http1::scan::Scanner;
+use l7::http1::trailer;
 
 use super::text::{Kind, Probe, Verdict, probes};
 
@@ -81,12 +82,10 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         if probe.option("websocket") == Some("off") {
             head.websocket = None;
         }
-        let begin = out.len();
-        encode::request(&head, &hop, &mut out);
-        proof::check(&head, &hop, &out[begin..])?;
+        proof::encode(&head, &hop, true, &mut out)?;
         rest = &rest[extent.end..];
         if !probe.has("head") {
-            rest = &rest[body(head.framing, head.framing, rest, &mut out)?..];
+            rest = &rest[body(head.framing, head.framing, head.trailers, rest, &mut out)?..];
         }
     }
     Ok(out)
@@ -99,6 +98,7 @@ fn response(probe: &Probe) -> Result<Vec<u8>, Fault> {
         Some("1.0") => (Method::GET, Version::HTTP_10),
         _ => (Method::GET, Version::HTTP_11),
     };
+    let trailers = probe.option("to") == Some("trailers");
     let websocket = probe.option("to") == Some("websocket");
     let mut out = Vec::new();
     let mut rest = probe.bytes.as_slice();
@@ -134,7 +134,7 @@ fn response(probe: &Probe) -> Result<Vec<u8>, Fault> {
             }
             continue;
         }
-        body(head.framing, delivery.framing, rest, &mut out)?;
+        body(head.framing, delivery.framing, trailers, rest, &mut out)?;
         return Ok(out);
     }
 }
@@ -143,6 +143,7 @@ fn response(probe: &Probe) -> Result<Vec<u8>, Fault> {
 fn body(
     framing: Framing,
     outgoing: Framing,
+    keeps_trailers: bool,
     input: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<usize, Fault> {
@@ -150,6 +151,7 @@ fn body(
     let chunked = outgoing == Framing::Chunked;
     let begin = out.len();
     let mut at = 0;
+    let mut trailers = Vec::new();
     while !decoder.is_end() {
         let decoded = decoder.decode(&input[at..])?;
         let data = &input[at..][decoded.data.clone()];
@@ -160,13 +162,16 @@ fn body(
         } else {
             out.extend_from_slice(data);
         }
+        trailers.extend_from_slice(&input[at..][decoded.trailers.clone()]);
         at += decoded.consumed;
         if decoded.consumed == 0 && !decoder.close() {
             return Err(Fault::Unfinished);
         }
     }
     if chunked {
-        out.extend_from_slice(LAST_CHUNK);
+        trailer::retain_allowed(&mut trailers);
+        let trailers = if keeps_trailers { trailers.as_slice() } else { b"" };
+        out.extend_from_slice(&[b"0\r\n", trailers, b"\r\n"].concat());
         let mut chunks = proof::Chunks::default();
         assert_eq!(chunks.read(&out[begin..]), Ok(out.len() - begin), "our own chunks");
         assert!(chunks.is_end());

@@ -42,6 +42,7 @@ fn config(probe: &Probe) -> Config {
         },
         strictness: Strictness { strict_host: probe.option("strict-host") != Some("off") },
         websocket: probe.option("websocket") != Some("off"),
+        smuggling_proof: true,
         max_body: probe.option("max-body").map(|limit| limit.parse().unwrap()),
         ..Config::default()
     }
@@ -212,6 +213,7 @@ async fn response(probe: &Probe, seed: u64) {
     let ask = match probe.option("to") {
         Some("HEAD") => "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
         Some("1.0") => "GET / HTTP/1.0\r\n\r\n",
+        Some("trailers") => "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
         Some("websocket") => {
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
