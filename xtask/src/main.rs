@@ -1,6 +1,7 @@
 //! The project's own chores, which a user of balun never needs.
 
 mod compare;
+mod desync;
 mod pictures;
 mod soak;
 mod tcp;
@@ -11,6 +12,7 @@ const HELP: &str = "\
 cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
 cargo xtask compare --tcp [OPTIONS]  measure balun's TCP endpoint beside the kernel's
 cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
+cargo xtask desync              send the requests of http_desync_guardian's tests through the proxy
 cargo xtask pictures            draw the pictures of docs/pictures anew
 cargo xtask help                this text
 
@@ -48,7 +50,11 @@ at the first that fails and prints it, with a smaller one that fails in the same
   --jobs J       how many at a time, 1 to 256 [as many as there are processors]
   --minutes T    begin no more after so long, 1 to 10080 [1440]
 
-exit codes: 0 measured, or no seed failed, 1 a seed failed, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
+desync takes the crate http_desync_guardian from the registry, where its source has 159 requests with
+their verdicts, and sends each through a proxy in memory: severe ones must be refused, and what is
+forwarded must be strict (docs/http-rules.md).
+
+exit codes: 0 measured, or no seed or case failed, 1 one failed, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
 ";
 
 /// What the process ends with, as for `balun` itself.
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "compare" => compare::main(rest),
         Some((command, rest)) if command == "soak" => soak::main(rest),
+        Some((command, [])) if command == "desync" => desync::main(),
         Some((command, [])) if command == "pictures" => pictures::main(),
         Some((command, _)) => {
             eprintln!("error: no such command: `{command}`; see `cargo xtask help`");

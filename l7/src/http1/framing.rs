@@ -49,7 +49,8 @@ impl Declared {
     /// Takes a `Transfer-Encoding` field.
     ///
     /// # Errors
-    /// R03 for any coding but `chunked` (501) and for a second field (400).
+    /// R03 for anything but `chunked`: 501 for codings that exist, 400 for what is none, for `chunked`
+    /// twice or before another, and for a second field.
     pub fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Reject> {
         if self.chunked {
             return Err(Reject::bad(Rule::R03, "several Transfer-Encoding fields"));
@@ -58,7 +59,7 @@ impl Declared {
             self.chunked = true;
             return Ok(());
         }
-        if value.is_empty() || !chars::members(value).all(chars::token) || repeats_chunked(value) {
+        if !lists_known_codings(value) {
             return Err(Reject::bad(Rule::R03, "Transfer-Encoding is not a list of codings"));
         }
         let status = StatusCode::NOT_IMPLEMENTED;
@@ -120,8 +121,25 @@ impl Declared {
     }
 }
 
-fn repeats_chunked(value: &[u8]) -> bool {
-    chars::members(value).filter(|member| member.eq_ignore_ascii_case(b"chunked")).count() > 1
+/// Transfer codings that exist (RFC 9112 section 12.3), besides `chunked`. A name that is none of them
+/// is no coding that a client may hope for; it is one that some server takes for `chunked`.
+const CODINGS: [&[u8]; 6] =
+    [b"gzip", b"deflate", b"compress", b"x-gzip", b"x-compress", b"identity"];
+
+/// Whether `value` names codings that exist, and `chunked` at most once and last.
+fn lists_known_codings(value: &[u8]) -> bool {
+    let mut others = 0;
+    let mut members = chars::members(value);
+    while let Some(member) = members.next() {
+        if member.eq_ignore_ascii_case(b"chunked") {
+            return others > 0 && members.next().is_none();
+        }
+        if !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(member)) {
+            return false;
+        }
+        others += 1;
+    }
+    others > 0
 }
 
 /// Digits only: no sign, no list, no white space.
@@ -202,7 +220,11 @@ mod tests {
             ("gzip", 501),
             ("gzip, chunked", 501),
             ("identity", 501),
-            ("xchunked", 501),
+            ("identity, chunked", 501),
+            ("chunked, gzip", 400),
+            ("xchunked", 400),
+            ("chunk", 400),
+            ("chunked,", 400),
             ("chunked, chunked", 400),
             ("", 400),
             ("chunked;q=1", 400),

@@ -36,7 +36,10 @@ async fn with_a_name_that_smuggles(smuggling_proof: bool) -> (String, String, u6
 async fn r04_a_head_that_says_anything_else_is_not_sent() {
     local(async {
         let (answer, seen, count) = with_a_name_that_smuggles(true).await;
-        assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n"),
+            "{answer}"
+        );
         assert!(answer.ends_with("\nr04: another end of the body than was meant\n"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
         assert_eq!((seen.as_str(), count), ("", 1));

@@ -42,7 +42,7 @@ async fn heads_that_break_a_rule_reach_no_backend() {
         (Rule::R02, 400, "Content-Length: 0x4"),
         (Rule::R02, 400, "Content-Length: -1"),
         (Rule::R02, 400, "Content-Length: 18446744073709551620"),
-        (Rule::R03, 501, "Transfer-Encoding: xchunked"),
+        (Rule::R03, 400, "Transfer-Encoding: xchunked"),
         (Rule::R03, 400, "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),
         (Rule::R03, 501, "Transfer-Encoding: identity, chunked"),
         (Rule::R03, 400, "Transfer-Encoding: \"chunked\""),
