@@ -251,7 +251,8 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
             Poll::Ready(Err(RelayError::Malformed(reject))) => {
                 return Err(Failure::Refused(reject));
             }
-            Poll::Ready(Err(RelayError::Source | RelayError::Truncated)) => {
+            Poll::Ready(Err(RelayError::Truncated)) => return Err(Failure::Refused(BODY_CUT_OFF)),
+            Poll::Ready(Err(RelayError::Source)) => {
                 return Err(Failure::ClientGone);
             }
         }
@@ -419,5 +420,6 @@ fn accepts_websocket(request: &Request, head: &ResponseHead<'_, '_>) -> bool {
     request.websocket.as_ref().is_some_and(|accept| head.accept == Some(accept.as_slice()))
 }
 
+const BODY_CUT_OFF: Reject = Reject::bad(Rule::R05, "the request body was cut off");
 const BODY_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request body came too slowly");

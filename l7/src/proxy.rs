@@ -144,6 +144,10 @@ where
                 }
             }
             match input.poll_fill(cx, &mut self.client) {
+                // Some clients end with an empty line more than they owe.
+                Poll::Ready(Ok(0)) if *begun && input.filled() != b"\r\n" => {
+                    return Poll::Ready(Next::Refused(HEAD_CUT_OFF));
+                }
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
@@ -273,7 +277,9 @@ where
         self.watched.answered(Some(reject.status));
         let mut text = Vec::new();
         reject.write_to(&mut text);
-        self.send(&text).await;
+        if !self.send(&text).await {
+            self.service.stats.aborted.bump();
+        }
     }
 
     /// Writes `text` after what waits to be written. Whether that was possible.
@@ -326,5 +332,6 @@ where
     }
 }
 
+const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");

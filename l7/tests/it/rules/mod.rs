@@ -46,3 +46,34 @@ tables! {
     r19 R19
     r20 R20
 }
+
+/// Writes every row as a seed for the fuzzers, to the folder `BALUN_CORPUS`:
+///
+/// ```sh
+/// BALUN_CORPUS=fuzz/corpus cargo test -p l7 --test it -- --ignored seeds
+/// ```
+#[test]
+#[ignore = "writes files where BALUN_CORPUS says"]
+fn seeds() {
+    let folder = std::env::var("BALUN_CORPUS").expect("BALUN_CORPUS names a folder");
+    let write = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = std::path::Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        // The first byte of an input is a choice of the harness.
+        std::fs::write(folder.join(name), [b"\0", bytes].concat()).unwrap();
+    };
+    for (rule, _) in text::TABLES {
+        for probe in text::probes(rule) {
+            let name = probe.place.replace(':', "-");
+            match probe.kind {
+                text::Kind::Request => write("http_request", &name, &probe.bytes),
+                text::Kind::Response => write("http_response", &name, &probe.bytes),
+            }
+            let chunked = b"chunked\r\n\r\n";
+            let at = probe.bytes.windows(chunked.len()).position(|window| window == chunked);
+            if let Some(at) = at {
+                write("http_chunks", &name, &probe.bytes[at + chunked.len()..]);
+            }
+        }
+    }
+}
