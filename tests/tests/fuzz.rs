@@ -10,12 +10,18 @@ use tests::fuzz;
 
 type Harness = fn(&[u8]);
 
-const HARNESSES: [(&str, Harness); 5] = [
+const HARNESSES: &[(&str, Harness)] = &[
     ("headers", fuzz::headers),
     ("engine", fuzz::engine),
     ("configured", fuzz::configured),
     ("icmp", fuzz::icmp),
     ("tcp", fuzz::tcp),
+    #[cfg(feature = "http")]
+    ("http_request", fuzz::http::request),
+    #[cfg(feature = "http")]
+    ("http_response", fuzz::http::response),
+    #[cfg(feature = "http")]
+    ("http_chunks", fuzz::http::chunks),
 ];
 
 #[test]

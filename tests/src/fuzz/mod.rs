@@ -4,6 +4,8 @@
 //! once failed.
 
 mod configured;
+#[cfg(feature = "http")]
+pub mod http;
 mod tcp;
 
 use std::time::Duration;

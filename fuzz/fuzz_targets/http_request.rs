@@ -1,0 +1,4 @@
+//! Requests of HTTP/1, held against a second reader: see `tests::fuzz::http::request`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tests::fuzz::http::request(data));
