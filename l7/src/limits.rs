@@ -45,5 +45,11 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub const WATCHED: usize = 4096;
 /// Connections whose TLS secrets are kept, while any are.
 pub const KEYED_CONNECTIONS: usize = 4096;
+/// Bytes of a client's hello that are looked through for a server name, with the headers of its records.
+/// Hellos with a post-quantum key share and an encrypted inner one stay below 4 KiB.
+pub const HELLO_BYTES: usize = 16 * 1024;
+/// Bytes of a PROXY header that is read, with its TLVs.
+pub const PROXY_HEADER_BYTES: usize = 4 * 1024;
 
+const _: () = assert!(BUFFER_MAX >= HELLO_BYTES);
 const _: () = assert!(BUFFER_MAX > HEAD_BYTES && BUFFER_START <= BUFFER_MAX);
