@@ -184,6 +184,9 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
             (Mode::Nat(Nat::Tunnel(Encapsulation::Gue { .. })), _) => "nat, tunnel by GUE",
             (Mode::Divert, Some(Protocol::Http(_, Some(_)))) => "http, with TLS",
             (Mode::Divert, Some(Protocol::Http(_, None))) => "http",
+            (Mode::Divert, Some(Protocol::Tcp(tcp))) if !tcp.sni.is_empty() => {
+                "tcp, by server name"
+            }
             (Mode::Divert, _) => "tcp",
         };
         let pool = plan.engine.pools.get(usize::from(service.pool.0));

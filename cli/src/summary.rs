@@ -52,8 +52,7 @@ impl Summary<'_> {
         }
         for (id, read) in self.applications {
             let Some(service) = self.services.get(usize::from(id.0)) else { continue };
-            let pool = self.pools.get(usize::from(service.pool.0));
-            writeln!(talk, "{}", application(service, pool, &read()))?;
+            talk.write_all(application(service, self.pools, &read()).as_bytes())?;
         }
         Ok(())
     }
@@ -167,19 +166,27 @@ const fn state(state: BackendState) -> &'static str {
     }
 }
 
-fn application(service: &ServiceConfig, pool: Option<&Pool>, stats: &ApplicationStats) -> String {
-    let ApplicationStats { by_backend, upstream_connects, rejected } = stats;
-    let backends = pool.map_or(&[][..], Pool::backends);
-    let counts = by_backend.iter().copied().chain(std::iter::repeat(0));
-    let served: Vec<_> =
-        backends.iter().zip(counts).map(|(b, n)| format!("{} {n}", b.config.name)).collect();
-    let total: u64 = by_backend.iter().sum();
-    format!(
-        "service  {}  {total} served ({}), {upstream_connects} upstream connections, {rejected} \
-         refused",
-        service.name,
-        served.join(", ")
-    )
+/// What a service whose flows end here has done, and why it has closed connections.
+fn application(service: &ServiceConfig, pools: &[Pool], stats: &ApplicationStats) -> String {
+    let ApplicationStats { by_backend, upstream_connects, rejected, unserved } = stats;
+    let name = &service.name;
+    let served = by_backend.iter().map(|(id, counts)| {
+        let pool = pools.get(usize::from(id.0));
+        let backends = pool.map_or(&[][..], Pool::backends);
+        let counts = counts.iter().copied().chain(std::iter::repeat(0));
+        let served = backends.iter().zip(counts).map(|(b, n)| format!("{} {n}", b.config.name));
+        served.collect::<Vec<_>>().join(", ")
+    });
+    let mut out = format!(
+        "service  {name}  {} served ({}), {upstream_connects} upstream connections, {rejected} \
+         refused\n",
+        stats.served(),
+        served.collect::<Vec<_>>().join("; ")
+    );
+    for (reason, count) in unserved {
+        let _ = writeln!(out, "service  {name}  closed {count}  {}: {reason}", reason.name());
+    }
+    out
 }
 
 #[cfg(test)]
@@ -204,7 +211,10 @@ mod tests {
             let service = ServiceConfig::new(listen, mode, PoolId(pool));
             ServiceConfig { name: format!("s{pool}"), ..service }
         });
-        let read = || ApplicationStats { by_backend: vec![3], ..ApplicationStats::default() };
+        let read = || ApplicationStats {
+            by_backend: vec![(PoolId(1), vec![3])],
+            ..ApplicationStats::default()
+        };
         let leg = "balun0".to_owned();
         let summary = Summary {
             legs: &[(&leg, LegStats::default())],

@@ -19,7 +19,7 @@ use crate::service::Service;
 use crate::side::{Client, Plain};
 use crate::splice;
 use crate::transaction::Watched;
-use crate::upstream::{self, Connect, NoUpstream, Tried, Turn};
+use crate::upstream::{self, Connect, NoUpstream, Tried, Turn, Way};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -180,8 +180,9 @@ async fn reach<C: Connect>(
         stats.upstream_reuses.bump();
         stream
     } else {
-        let limit = service.config.timeouts.connect;
-        let Some(stream) = upstream::connect(&service.connector, turn, limit, tried).await else {
+        let (connector, timeouts) = (&service.connector, &service.config.timeouts);
+        let way = Way { connector, timeouts, header: &[], secure: true };
+        let Some(stream) = way.connect(turn, tried).await else {
             stats.upstream_failures.bump();
             return None;
         };
@@ -198,6 +199,7 @@ impl NoUpstream {
         let (status, detail) = match self {
             Self::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is ready"),
             Self::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
+            Self::Untrusted => (StatusCode::BAD_GATEWAY, "TLS with the backend failed"),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
         };
         Outcome::Own { status, detail, body_read: request.framing.is_empty() }

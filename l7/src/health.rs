@@ -101,7 +101,8 @@ async fn ask<C: Connect>(
     probe: &HttpProbe,
     backend: SocketAddr,
 ) -> Result<(), Failure> {
-    let mut stream = connect.connect(backend).await.map_err(|e| failure(&e))?;
+    let stream = connect.connect(backend).await.map_err(|e| failure(&e))?;
+    let mut stream = connect.secure(backend, stream).await.map_err(|e| failure(&e))?;
     let host = probe.host.clone().unwrap_or_else(|| backend.to_string());
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: balun-health\r\nConnection: close\r\n\r\n",

@@ -10,14 +10,15 @@
 //! | `relay` | one direction of a body |
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
-//! | [`proxy_protocol`] | the header that tells a backend who the client is |
+//! | [`proxy_protocol`] | the header that tells who the client is: to backends, and to us |
 //! | [`upstream`] | choosing, reaching and keeping connections to backends |
-//! | [`tls`] | TLS on the client's side |
+//! | [`tls`] | TLS with clients and with backends, server names |
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
 //! | [`health`] | probes of backends that take a connection |
 //! | [`transaction`] | which bytes of which connections a request was |
 //! | [`service`] | what the connections of a service share, and its configuration |
+//! | [`unserved`] | why a connection was closed before anything was served |
 //! | [`socket_options`] | what a service sets of its TCP connections |
 //! | [`stats`], [`timeouts`], [`limits`] | counters, waiting times, bounds |
 //!
@@ -46,11 +47,12 @@ pub mod stats;
 pub mod timeouts;
 pub mod tls;
 pub mod transaction;
+pub mod unserved;
 pub mod upstream;
 
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
 pub use service::{Config, Service};
 pub use socket_options::SocketOptions;
-pub use splice::{SpliceService, splice};
+pub use splice::{SpliceService, Target, splice};
 pub use timeouts::Timeouts;

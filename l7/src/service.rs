@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use tokio::time::timeout;
+
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::stats::Stats;
@@ -101,8 +103,9 @@ impl<C: Connect> Service<C> {
     ) -> std::io::Result<()> {
         for _ in self.pool.idle(backend)..count.min(self.config.pool.idle_per_backend) {
             let outages = self.balance.outages(backend);
-            let attempt = self.connector.connect(address);
-            let stream = tokio::time::timeout(self.config.timeouts.connect, attempt).await??;
+            let Timeouts { connect, handshake, .. } = self.config.timeouts;
+            let stream = timeout(connect, self.connector.connect(address)).await??;
+            let stream = timeout(handshake, self.connector.secure(address, stream)).await??;
             self.stats.upstream_connects.bump();
             self.pool.put(backend, address, outages, stream);
         }

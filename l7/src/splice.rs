@@ -1,7 +1,13 @@
 //! Mode `tcp`: two connections, the bytes between them untouched.
 //!
 //! # Theory of operation
-//! A backend is chosen and connected, the next one if that fails. If the service says so, a PROXY
+//! If the client is one that begins with a PROXY header, that is read first. If there are server names, the
+//! client's hello is read next, as far as a bound in bytes and time, and the pool is that of the name it
+//! asks for; nothing is decrypted, and what was read is the first that the backend gets. A client without
+//! a pool is told so in a TLS alert, if it speaks TLS, and counted by the [reason](Unserved). A client whose
+//! TLS passes through has it with the backend itself: none is put around it.
+//!
+//! Then a backend is chosen and connected, the next one if that fails. If the service says so, a PROXY
 //! header is the first that the backend is sent. Then both directions are copied
 //! at once through bounded buffers. When one side ends, the other is shut down for writing and the
 //! opposite direction goes on (half-close). When one side fails, or nothing moves for too long, both
@@ -15,44 +21,112 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::http1::framing::Framing;
-use crate::proxy_protocol::Version;
+use crate::limits::LINGER_TIME;
+use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::relay::Relay;
 use crate::side::{Plain, Sink, Source};
-use crate::stats::{Counter, SpliceStats};
+use crate::stats::{Counter, PerBackend, SpliceStats};
 use crate::timeouts::Timeouts;
-use crate::upstream::{self, Balance, Connect, Tried};
+use crate::tls::hello::{self, NotHello, Progress};
+use crate::tls::names::Names;
+use crate::unserved::Unserved;
+use crate::upstream::{self, Balance, Connect, Tried, Turn};
 
 /// What all connections of a splice service share.
 pub struct SpliceService<C: Connect> {
-    connector: C,
-    balance: Rc<dyn Balance>,
+    default: Option<Rc<Target<C>>>,
+    by_name: Names<Rc<Target<C>>>,
     timeouts: Timeouts,
     proxy_protocol: Option<Version>,
+    proxy_from: ProxyFrom,
     stats: SpliceStats,
 }
 
+/// Where connections go to: a pool, and how its backends are reached.
+pub struct Target<C: Connect> {
+    connector: C,
+    balance: Rc<dyn Balance>,
+    by_backend: PerBackend,
+}
+
+impl<C: Connect> Target<C> {
+    /// A target that nothing went to yet.
+    pub fn new(connector: C, balance: Rc<dyn Balance>) -> Self {
+        Self { connector, balance, by_backend: PerBackend::default() }
+    }
+
+    /// Connections made to each backend, by its index in the pool.
+    pub fn connections_by_backend(&self) -> Vec<u64> {
+        self.by_backend.counts()
+    }
+}
+
 impl<C: Connect> SpliceService<C> {
-    /// A service that has done nothing yet. Of `timeouts` it uses `connect` and `tunnel`.
+    /// A service that has done nothing yet. Of `timeouts` it uses `connect`, `handshake` and `tunnel`.
     pub fn new(connector: C, balance: Rc<dyn Balance>, timeouts: Timeouts) -> Self {
-        let stats = SpliceStats::default();
-        Self { connector, balance, timeouts, proxy_protocol: None, stats }
+        let target = Rc::new(Target::new(connector, balance));
+        Self::by_name(Some(target), Names::default(), timeouts)
+    }
+
+    /// A service whose clients go where the server name says that they ask for by TLS; to `default` if
+    /// there is no target for it, or if they name none. With no `names` at all nothing is looked at.
+    pub fn by_name(
+        default: Option<Rc<Target<C>>>,
+        names: Names<Rc<Target<C>>>,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self {
+            default,
+            by_name: names,
+            timeouts,
+            proxy_protocol: None,
+            proxy_from: ProxyFrom::default(),
+            stats: SpliceStats::default(),
+        }
+    }
+
+    /// Connections made to each backend of the default target, by its index in the pool.
+    pub fn connections_by_backend(&self) -> Vec<u64> {
+        self.default.as_deref().map(Target::connections_by_backend).unwrap_or_default()
     }
 
     /// The same, whose backends are told of each client by a PROXY header.
     #[must_use]
-    pub const fn with_proxy_protocol(mut self, version: Option<Version>) -> Self {
-        self.proxy_protocol = version;
-        self
+    pub fn with_proxy_protocol(self, version: Option<Version>) -> Self {
+        Self { proxy_protocol: version, ..self }
+    }
+
+    /// The same, that is told of clients by PROXY headers of these peers.
+    #[must_use]
+    pub fn with_proxy_from(self, peers: ProxyFrom) -> Self {
+        Self { proxy_from: peers, ..self }
     }
 
     /// What it did so far.
     pub const fn stats(&self) -> &SpliceStats {
         &self.stats
+    }
+
+    /// Where clients go by `hello`.
+    fn target(&self, hello: Result<Option<String>, Unserved>) -> Result<&Target<C>, Unserved> {
+        let otherwise = |reason| self.default.as_deref().ok_or(reason);
+        match hello {
+            Ok(Some(name)) => {
+                let found = self.by_name.find(&name);
+                found.map_or_else(
+                    || otherwise(Unserved::UnknownServerName),
+                    |found| Ok(found.as_ref()),
+                )
+            }
+            Ok(None) => otherwise(Unserved::NoServerName),
+            Err(reason @ Unserved::NotTls) => otherwise(reason),
+            Err(reason) => Err(reason),
+        }
     }
 }
 
@@ -62,9 +136,15 @@ impl<C: Connect> fmt::Debug for SpliceService<C> {
     }
 }
 
+impl<C: Connect> fmt::Debug for Target<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("by_backend", &self.by_backend).finish_non_exhaustive()
+    }
+}
+
 /// Serves one client connection to its end: from `peer`, made to `local`.
 pub async fn splice<S, C>(
-    client: S,
+    mut client: S,
     peer: SocketAddr,
     local: SocketAddr,
     service: Rc<SpliceService<C>>,
@@ -74,27 +154,24 @@ pub async fn splice<S, C>(
 {
     let stats = &service.stats;
     stats.connections.bump();
-    let mut tried = Tried::default();
-    let (turn, upstream) = loop {
-        let Ok(turn) = upstream::choose(&service.balance, peer, &tried) else {
-            stats.refused.bump();
-            return;
-        };
-        let limit = service.timeouts.connect;
-        match upstream::connect(&service.connector, &turn, limit, &mut tried).await {
-            Some(stream) => break (turn, stream),
-            None => stats.upstream_failures.bump(),
+    let mut client_in = Buffer::new();
+    let opened = match open(&mut client, peer, local, &service, &mut client_in).await {
+        Ok(opened) => opened,
+        Err(reason) => {
+            tracing::debug!(%peer, reason = reason.name(), "client closed: {reason}");
+            stats.unserved.bump(reason);
+            return turn_away(client, reason).await;
         }
+    };
+    let Some((turn, upstream)) = reach(&service, &opened).await else {
+        stats.refused.bump();
+        return;
     };
     turn.succeeded();
     turn.answered();
-    stats.count_connected_to(turn.backend);
-    let [mut client_in, mut client_out, mut upstream_in, mut upstream_out] =
-        [const { Buffer::new() }; 4];
-    if let Some(version) = service.proxy_protocol {
-        // What is already in a tunnel's buffer leaves before anything that it reads.
-        upstream_out.push(&version.header(peer, local));
-    }
+    stats.upstream_connects.bump();
+    opened.target.by_backend.bump(turn.backend);
+    let [mut client_out, mut upstream_in, mut upstream_out] = [const { Buffer::new() }; 3];
     let tunnel = Tunnel {
         client: &mut Plain(client),
         upstream: &mut Plain(upstream),
@@ -109,6 +186,97 @@ pub async fn splice<S, C>(
     };
     if !tunnel.run().await {
         stats.aborted.bump();
+    }
+}
+
+/// A client that is known well enough to be connected.
+struct Opened<'a, C: Connect> {
+    ends: Ends,
+    target: &'a Target<C>,
+    /// It speaks TLS with the backend itself.
+    through: bool,
+}
+
+/// Reads what tells who the client is and where it wants to go, as far as that is of use.
+async fn open<'a, S, C>(
+    client: &mut S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    service: &'a SpliceService<C>,
+    input: &mut Buffer,
+) -> Result<Opened<'a, C>, Unserved>
+where
+    S: AsyncRead + Unpin,
+    C: Connect,
+{
+    let limit = service.timeouts.handshake;
+    let ends = service.proxy_from.receive(client, peer, local, limit).await?;
+    if let (Some(target), true) = (&service.default, service.by_name.is_empty()) {
+        return Ok(Opened { ends, target, through: false });
+    }
+    let hello = tokio::time::timeout(limit, read_hello(client, input)).await;
+    let hello = hello.unwrap_or(Err(Unserved::SlowHello));
+    let through = hello.is_ok();
+    Ok(Opened { ends, target: service.target(hello)?, through })
+}
+
+/// Reads the client's hello into `input`, where it stays; the name that it asks for.
+async fn read_hello<S: AsyncRead + Unpin>(
+    client: &mut S,
+    input: &mut Buffer,
+) -> Result<Option<String>, Unserved> {
+    loop {
+        let missing = match hello::server_name(input.filled()) {
+            Ok(Progress::Whole(name)) => return Ok(name),
+            Ok(Progress::Missing(count)) => count,
+            Err(NotHello::OtherProtocol) => return Err(Unserved::NotTls),
+            Err(NotHello::TooLong) => return Err(Unserved::LongHello),
+            Err(NotHello::Malformed(why)) => {
+                tracing::debug!(why, "hello refused");
+                return Err(Unserved::BadHello);
+            }
+        };
+        let wanted = input.len() + missing;
+        while input.len() < wanted {
+            match poll_fn(|cx| input.poll_fill(cx, client)).await {
+                Ok(0) | Err(_) => return Err(Unserved::HelloEnded),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Ends the connection of a client that is not served; in order if it is told why, else by a reset.
+async fn turn_away<S: AsyncWrite + Unpin>(mut client: S, reason: Unserved) {
+    let Some(alert) = reason.alert() else { return };
+    let tell = async {
+        client.write_all(&alert).await?;
+        client.shutdown().await
+    };
+    // One that does not take even this is reset.
+    let _ = tokio::time::timeout(LINGER_TIME, tell).await;
+}
+
+/// A connection to a backend that can be reached.
+async fn reach<C: Connect>(
+    service: &SpliceService<C>,
+    opened: &Opened<'_, C>,
+) -> Option<(Turn, C::Stream)> {
+    let Opened { ends, target, through } = opened;
+    let header = service.proxy_protocol.map(|version| version.header(ends.client, ends.service));
+    let mut tried = Tried::default();
+    loop {
+        let turn = upstream::choose(&target.balance, ends.client, &tried).ok()?;
+        let way = upstream::Way {
+            connector: &target.connector,
+            timeouts: &service.timeouts,
+            header: header.as_deref().unwrap_or_default(),
+            secure: !through,
+        };
+        match way.connect(&turn, &mut tried).await {
+            Some(stream) => return Some((turn, stream)),
+            None => service.stats.upstream_failures.bump(),
+        }
     }
 }
 

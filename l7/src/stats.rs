@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::http1::reject::Rule;
+use crate::unserved::UnservedCounts;
 
 /// A counter of one thread.
 #[derive(Debug, Default)]
@@ -97,37 +98,26 @@ pub struct SpliceStats {
     pub upstream_failures: Counter,
     /// Client connections for which no backend was found.
     pub refused: Counter,
+    /// Client connections that were closed before a backend was looked for.
+    pub unserved: UnservedCounts,
     /// Connections that ended by an error or a timeout rather than by both ends closing.
     pub aborted: Counter,
     /// Bytes from clients to backends.
     pub bytes_up: Counter,
     /// Bytes from backends to clients.
     pub bytes_down: Counter,
-    by_backend: PerBackend,
-}
-
-impl SpliceStats {
-    /// Connections made to each backend, by its index in the pool.
-    pub fn connections_by_backend(&self) -> Vec<u64> {
-        self.by_backend.counts()
-    }
-
-    pub(crate) fn count_connected_to(&self, backend: usize) {
-        self.upstream_connects.bump();
-        self.by_backend.bump(backend);
-    }
 }
 
 /// One counter for each backend, made when it is first counted.
 #[derive(Debug, Default)]
-struct PerBackend(RefCell<Vec<u64>>);
+pub(crate) struct PerBackend(RefCell<Vec<u64>>);
 
 impl PerBackend {
-    fn counts(&self) -> Vec<u64> {
+    pub(crate) fn counts(&self) -> Vec<u64> {
         self.0.borrow().clone()
     }
 
-    fn bump(&self, backend: usize) {
+    pub(crate) fn bump(&self, backend: usize) {
         let mut counts = self.0.borrow_mut();
         if counts.len() <= backend {
             counts.resize(backend + 1, 0);

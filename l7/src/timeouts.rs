@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Waiting times of a service. Each is measured from the last progress of what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A TLS handshake. Then the connection is dropped. Default 10 s.
+    /// A TLS handshake, with a client or a backend; the hello that a server name is read from, or a
+    /// PROXY header. Then the connection is dropped. Default 10 s.
     pub handshake: Duration,
     /// The first byte of a request on a connection, new or kept alive. Then it is closed without a
     /// word. Default 60 s.

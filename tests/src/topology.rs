@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, Upstream};
+use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, TcpPlan, Upstream};
 use l7::SocketOptions;
 use l7::proxy_protocol::Version;
 use l7::tls::server::{PemPair, server_config};
@@ -160,7 +160,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     for (family, first) in FAMILIES.into_iter().zip([0, ports.len() as u16]) {
         let wide = Listen { protocol: Some(Protocol::Tcp), prefix: network(family), ports: WIDE };
         services.push(ServiceConfig::new(wide, EngineMode::Divert, PoolId(first + 1)));
-        applications.push(application(Application::Tcp(None)));
+        applications.push(application(Application::Tcp(TcpPlan::default())));
         let mut add = |protocol, at: SocketAddr, mode, pool, application| {
             services.push(service(protocol, at, mode, first + pool));
             applications.push(application);
@@ -169,7 +169,9 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
             let (engine, app) = match mode {
                 Mode::Full => (full, None),
                 Mode::Dnat => (dnat, None),
-                Mode::Tcp => (EngineMode::Divert, application(Application::Tcp(None))),
+                Mode::Tcp => {
+                    (EngineMode::Divert, application(Application::Tcp(TcpPlan::default())))
+                }
                 Mode::Http => (EngineMode::Divert, application(http(None))),
             };
             add(Protocol::Tcp, vip(family, mode.web_port()), engine, 0, app.clone());
@@ -181,7 +183,10 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
             let app = application(http(certificate));
             add(Protocol::Tcp, vip(family, TLS), EngineMode::Divert, 0, app);
         }
-        let proxying = application(Application::Tcp(Some(Version::V2)));
+        let proxying = application(Application::Tcp(TcpPlan {
+            proxy_protocol: Some(Version::V2),
+            ..TcpPlan::default()
+        }));
         add(Protocol::Tcp, vip(family, PROXYING), EngineMode::Divert, 3, proxying);
         add(Protocol::Udp, vip(family, DATAGRAMS), full, 2, None);
         add(Protocol::Udp, vip(family, DATAGRAMS + 1), dnat, 2, None);
@@ -191,7 +196,16 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     engine.snat.addresses = FAMILIES.map(|family| snat(family).into()).to_vec();
     engine.snat.ports = SnatConfig::default().ports;
     let probes = Vec::new();
-    Plan { engine, legs, applications, probes, stream_memory: None, capture: None, written: None }
+    Plan {
+        engine,
+        legs,
+        applications,
+        probes,
+        backend_tls: Vec::new(),
+        stream_memory: None,
+        capture: None,
+        written: None,
+    }
 }
 
 fn leg(number: u8, netns: Option<&String>) -> LegPlan {

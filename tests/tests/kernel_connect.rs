@@ -119,7 +119,7 @@ async fn bytes_are_spliced() -> std::io::Result<()> {
             drop(client);
             splicing.await?;
             assert_eq!(rest, b"");
-            assert_eq!(service.stats().connections_by_backend(), [0, 1]);
+            assert_eq!(service.connections_by_backend(), [0, 1]);
             Ok(())
         })
         .await

@@ -117,6 +117,8 @@ codes! {
     BadRequest = "E0425": "it is not clear which requests are meant",
     NoRequests = "E0426": "a service has no requests to capture",
     SmallMemory = "E0430": "the memory does not suffice for the limits",
+    BadServerName = "E0460": "a server name is malformed",
+    AmbiguousTls = "E0461": "two backends at one address differ in TLS",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",

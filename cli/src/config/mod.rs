@@ -107,6 +107,17 @@ pub fn load(path: &Path, look_outside: bool) -> io::Result<Loaded> {
     Ok(Loaded { file, text, config, diagnostics })
 }
 
+/// The longest file of certificates or keys that is read, in bytes.
+const MAX_PEM_LEN: u64 = 4 << 20;
+
+/// Reads a file of certificates or of a key.
+///
+/// # Errors
+/// It cannot be read, or is longer than any such file.
+pub(crate) fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, MAX_PEM_LEN)
+}
+
 /// A file of at most so many bytes.
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -10,8 +10,6 @@ const NOT_YET: &[&str] = &[
     "pool.*.affinity.by=cookie",
     "pool.*.health.grpc",
     "pool.*.warm",
-    "pool.*.backend.*.tls",
-    "service.*.sni",
     "service.*.tls.alpn=h2",
     "service.*.access-log",
     "service.*.route",

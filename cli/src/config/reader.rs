@@ -111,6 +111,23 @@ impl Reader {
     }
 }
 
+impl Spanned<String> {
+    /// A name that the user chose, as `parse` understands it.
+    pub(super) fn parse<T>(
+        self,
+        reader: &mut Reader,
+        parse: impl FnOnce(&str) -> Result<T, Complaint>,
+    ) -> Option<Spanned<T>> {
+        match parse(&self.value) {
+            Ok(value) => Some(Spanned::new(value, self.span)),
+            Err(complaint) => {
+                reader.complain(&self.value, self.span, complaint);
+                None
+            }
+        }
+    }
+}
+
 impl<'d> Table<'d> {
     /// The table of a whole file.
     pub(super) fn root(table: &'d DeTable<'d>) -> Self {

@@ -131,6 +131,32 @@ fn one_host(ip: IpAddr) -> Parsed<IpAddr> {
     )
 }
 
+/// A server name that clients of TLS ask for, or `*.` and a name for one label more; in lower case.
+pub(super) fn sni_pattern(text: &str) -> Parsed<String> {
+    if !l7::tls::names::is_pattern(text) {
+        return complain(
+            Code::BadServerName,
+            "is not a server name",
+            "a host name, or `*.` and a host name, for exactly one label more",
+            "write a name such as `a.lab` or `*.b.lab`; others go to `pool`",
+        );
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// The name in a backend's certificate: of a host, or an address.
+pub(super) fn tls_name(text: &str) -> Parsed<String> {
+    if !l7::tls::names::is_host_name(text) && text.parse::<IpAddr>().is_err() {
+        return complain(
+            Code::BadServerName,
+            "is not a server name",
+            "a host name or an IP address, as it stands in the certificate",
+            "write a name such as `tls1.lab`",
+        );
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     match text.parse() {
         Ok(ip) => one_host(ip),

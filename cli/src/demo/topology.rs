@@ -79,6 +79,7 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
         legs,
         applications: vec![None, Some(http)],
         probes: Vec::new(),
+        backend_tls: Vec::new(),
         stream_memory: None,
         capture: None,
         written: None,

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use l7::SocketOptions;
 use l7::health::HttpProbe;
-use l7::proxy_protocol::Version;
+use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::server::{PemPair, TlsError, server_config};
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
-use super::{ApplicationPlan, CapturePlan, EthernetPlan, LegPlan, Plan, ProbePlan, Protocol};
+use super::{
+    ApplicationPlan, CapturePlan, EthernetPlan, LegPlan, Plan, ProbePlan, Protocol, TcpPlan, tls,
+};
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
-    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Tcp, Tls, Tunnel, Upstream,
+    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Spanned, Tcp, Tls, Tunnel,
+    Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -34,6 +37,13 @@ pub enum PlanError {
         /// What is wrong with them.
         source: TlsError,
     },
+    /// What is in those for a backend.
+    BackendTls {
+        /// The backend, as `POOL/NAME`.
+        backend: String,
+        /// What is wrong with them.
+        source: TlsError,
+    },
     /// Something that checking should have found: a fault of ours, not of the file.
     Unchecked(&'static str),
 }
@@ -44,6 +54,9 @@ impl fmt::Display for PlanError {
             Self::File { path, source } => write!(f, "cannot read `{}`: {source}", path.display()),
             Self::Tls { service, source } => {
                 write!(f, "the certificates of service `{service}` cannot be used: {source}")
+            }
+            Self::BackendTls { backend, source } => {
+                write!(f, "the `tls` of backend `{backend}` cannot be used: {source}")
             }
             Self::Unchecked(what) => write!(f, "the configuration passed its check without {what}"),
         }
@@ -59,11 +72,13 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] if a file cannot be read or used.
     pub fn from_config(config: &Config, folder: &Path, seed: u64) -> Result<Self, PlanError> {
-        let applications = config.services.iter().map(|service| application(service, folder));
+        let applications =
+            config.services.iter().map(|service| application(config, service, folder));
         Ok(Self {
             applications: applications.collect::<Result<_, _>>()?,
             engine: engine_config(config, seed)?,
             legs: config.legs.iter().map(|leg| device(config, leg)).collect(),
+            backend_tls: tls::backends(config, folder)?,
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
             stream_memory: config
                 .stream_memory()
@@ -258,11 +273,8 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         (Mode::Nat, Nat::Tunnel) => nat::Mode::Nat(nat::Nat::Tunnel(encapsulation(service))),
         (Mode::Tcp | Mode::Http, _) => nat::Mode::Divert,
     };
-    let pool = service
-        .pool
-        .as_ref()
-        .and_then(|name| config.pools.iter().position(|pool| pool.name.value == name.value))
-        .ok_or(PlanError::Unchecked("a pool for each service"))?;
+    let first = service.pools().next();
+    let pool = pool_id(config, first.ok_or(PlanError::Unchecked("a pool for each service"))?)?;
     let first = service.listens.first().ok_or(PlanError::Unchecked("something to listen on"))?;
     let access = &service.access;
     let rate = |burst: Burst| nat::Rate {
@@ -287,8 +299,13 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         max_flows: access.max_flows,
         refuse: access.refuse,
         pickup: service.picks_up(),
-        ..nat::ServiceConfig::new(first.value, mode, nat::PoolId(pool as u16))
+        ..nat::ServiceConfig::new(first.value, mode, pool)
     })
+}
+
+fn pool_id(config: &Config, name: &Spanned<String>) -> Result<nat::PoolId, PlanError> {
+    let at = config.pools.iter().position(|pool| pool.name.value == name.value);
+    at.map(|at| nat::PoolId(at as u16)).ok_or(PlanError::Unchecked("a pool that is defined"))
 }
 
 fn encapsulation(service: &Service) -> nat::Encapsulation {
@@ -302,13 +319,27 @@ fn encapsulation(service: &Service) -> nat::Encapsulation {
     }
 }
 
-fn application(service: &Service, folder: &Path) -> Result<Option<ApplicationPlan>, PlanError> {
+fn application(
+    config: &Config,
+    service: &Service,
+    folder: &Path,
+) -> Result<Option<ApplicationPlan>, PlanError> {
+    let proxy_protocol = service.proxy_protocol.map(|version| match version {
+        ProxyProtocol::V1 => Version::V1,
+        ProxyProtocol::V2 => Version::V2,
+    });
+    let networks = service.proxy_protocol_from.iter().map(|network| network.value);
+    let proxy_from = ProxyFrom::new(networks.collect());
     let protocol = match service.mode.value {
         Mode::Nat => return Ok(None),
-        Mode::Tcp => Protocol::Tcp(service.proxy_protocol.map(|version| match version {
-            ProxyProtocol::V1 => Version::V1,
-            ProxyProtocol::V2 => Version::V2,
-        })),
+        Mode::Tcp => {
+            let names = service.sni.iter();
+            let names =
+                names.map(|route| Ok((route.name.value.clone(), pool_id(config, &route.pool)?)));
+            let sni = names.collect::<Result<_, PlanError>>()?;
+            let sni_alone = service.pool.is_none();
+            Protocol::Tcp(TcpPlan { sni, sni_alone, proxy_protocol, proxy_from })
+        }
         Mode::Http => {
             let forwarded = match service.forwarded {
                 Forwarded::Append => l7::Forwarded::Append,
@@ -331,10 +362,7 @@ fn server(
     tls: &Tls,
     folder: &Path,
 ) -> Result<Arc<rustls::ServerConfig>, PlanError> {
-    let read = |path: &Path| {
-        let path = folder.join(path);
-        std::fs::read(&path).map_err(|source| PlanError::File { path, source })
-    };
+    let read = |path: &Path| tls::read(folder, path);
     let files = tls
         .certificates
         .iter()

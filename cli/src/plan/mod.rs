@@ -3,24 +3,32 @@
 mod capture;
 mod from_config;
 mod health;
+mod target;
+mod tls;
 
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use l7::balance::{PoolBalance, Userspace};
+use l7::balance::Userspace;
 use l7::divert::{Acceptor, Proxy};
 use l7::health::{Checks, HttpProbe};
 use l7::orderly::Orderly;
+use l7::proxy_protocol::{ProxyFrom, Version};
+use l7::tls::client::{BackendTls, Secured};
+use l7::tls::names::Names;
+use l7::tls::serve_tls;
 use l7::transaction::{ServiceWatch, Watch};
+use l7::unserved::Unserved;
 use l7::upstream::Connect;
-use l7::{Service, SocketOptions, SpliceService, proxy_protocol, serve, splice, tls};
+use l7::{Service, SocketOptions, SpliceService, Target, serve, splice};
 use nat::rng::derive;
-use nat::{Balancer, ConfigError, Engine, Mode, Pool, ServiceId};
+use nat::{Balancer, ConfigError, Engine, Mode, PoolId, ServiceId};
 use netstack::LegId;
 use netstack::dev::netns::NamespaceError;
 use netstack::dev::{Interface, Namespace, Tun, TunConfig, TunError, Veth, VethConfig, VethError};
@@ -32,6 +40,7 @@ pub use crate::config::model::Upstream;
 use crate::kernel::KernelConnect;
 use crate::link::Settings;
 use crate::runtime::{Application, Leg};
+use target::Targets;
 
 /// Everything that a balancer is made from, with nothing opened yet.
 #[derive(Debug)]
@@ -45,6 +54,9 @@ pub struct Plan {
     /// How the backends of each pool are asked whether they are well, in the order of the engine's
     /// pools: for those whose probe is [`nat::Probe::External`].
     pub probes: Vec<Option<ProbePlan>>,
+    /// The backends of each pool that are spoken to over TLS, in the order of the engine's pools; pools
+    /// beyond its end have none.
+    pub backend_tls: Vec<Vec<(SocketAddr, BackendTls)>>,
     /// Bytes for the data of TCP connections that end here; the endpoint's default if not said.
     pub stream_memory: Option<usize>,
     /// What is captured from the start.
@@ -100,8 +112,21 @@ pub struct ApplicationPlan {
 pub enum Protocol {
     /// HTTP, each request balanced by itself; inside TLS if there are settings for it.
     Http(Box<l7::Config>, Option<Arc<rustls::ServerConfig>>),
-    /// Bytes; backends may be told of the client by a PROXY header.
-    Tcp(Option<proxy_protocol::Version>),
+    /// Bytes.
+    Tcp(TcpPlan),
+}
+
+/// How a service passes bytes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcpPlan {
+    /// Pools by the server name that clients of TLS ask for; empty looks for none.
+    pub sni: Vec<(String, PoolId)>,
+    /// The service's own pool is not for clients that no name is for.
+    pub sni_alone: bool,
+    /// How backends are told of clients.
+    pub proxy_protocol: Option<Version>,
+    /// Who tells us of clients.
+    pub proxy_from: ProxyFrom,
 }
 
 /// Why a leg could not be opened.
@@ -142,12 +167,21 @@ impl std::error::Error for OpenError {}
 /// clients it had to refuse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationStats {
-    /// Requests (mode `http`) or connections (mode `tcp`) by backend.
-    pub by_backend: Vec<u64>,
+    /// Requests (mode `http`) or connections (mode `tcp`) by pool and backend.
+    pub by_backend: Vec<(PoolId, Vec<u64>)>,
     /// Connections made to backends.
     pub upstream_connects: u64,
-    /// Messages refused by the HTTP rules.
+    /// Messages refused by the HTTP rules, or connections for which there was no backend.
     pub rejected: u64,
+    /// Connections that were closed before anything was served on them.
+    pub unserved: Vec<(Unserved, u64)>,
+}
+
+impl ApplicationStats {
+    /// What all backends were given.
+    pub fn served(&self) -> u64 {
+        self.by_backend.iter().flat_map(|(_, counts)| counts).sum()
+    }
 }
 
 /// Reads an application's counters.
@@ -233,41 +267,52 @@ impl Plan {
         let stack = Stack::new(Endpoint::new(self.endpoint()));
         let watch = Watch::new(stack.clone(), derive(seed, 8));
 
-        let prober = |plan: &ProbePlan| match plan.upstream {
-            Upstream::Userspace => health::prober(Userspace::new(stack.clone()), plan),
-            Upstream::Kernel => health::prober(KernelConnect, plan),
-        };
         let mut checks = Checks {
             observer: Some(Rc::new(health::log)),
             panic_observer: Some(Rc::new(health::log_panic)),
             ..Checks::default()
         };
-        checks.probers.extend(self.probes.iter().map(|plan| plan.as_ref().map(prober)));
+        let tls = |pool: usize| self.backend_tls.get(pool).cloned().unwrap_or_default();
+        let prober = |(pool, plan): (usize, &Option<ProbePlan>)| {
+            let plan = plan.as_ref()?;
+            Some(match plan.upstream {
+                Upstream::Userspace => {
+                    health::prober(Secured::new(Userspace::new(stack.clone()), tls(pool)), plan)
+                }
+                Upstream::Kernel => health::prober(Secured::new(KernelConnect, tls(pool)), plan),
+            })
+        };
+        checks.probers.extend(self.probes.iter().enumerate().map(prober));
         let mut acceptors = Vec::new();
         let mut stats = AllStats::new();
         for (id, (service, application)) in
             (0..).zip(self.engine.services.iter().zip(&self.applications))
         {
             let application = application.as_ref().filter(|_| service.mode == Mode::Divert);
-            let pool = self.engine.pools.get(usize::from(service.pool.0));
-            let (Some(application), Some(pool)) = (application, pool) else {
+            let Some(application) = application else {
                 acceptors.push(None);
                 continue;
             };
-            let pool = Pool::new(pool.clone(), derive(seed, 200 + u64::from(id)));
-            let balance = Rc::new(PoolBalance::new(pool, stack.clone()));
-            checks.balances.push((service.pool, Rc::clone(&balance)));
-            let (acceptor, read) = match application.upstream {
+            let mut targets = Targets {
+                plan: &self,
+                stack: &stack,
+                seed: derive(seed, 200 + u64::from(id)),
+                keys: watch.service(id).keys(),
+                balances: &mut checks.balances,
+            };
+            let (protocol, watch) = (&application.protocol, watch.service(id));
+            let accepted = match application.upstream {
                 Upstream::Userspace => {
                     let connect = Userspace::new(stack.clone()).with_options(application.options);
-                    accept(connect, balance, &application.protocol, watch.service(id))
+                    accept(&connect, service.pool, &mut targets, protocol, watch)
                 }
                 Upstream::Kernel => {
-                    accept(KernelConnect, balance, &application.protocol, watch.service(id))
+                    accept(&KernelConnect, service.pool, &mut targets, protocol, watch)
                 }
             };
-            acceptors.push(Some(application.options.set_before(acceptor)));
-            stats.push((ServiceId(id), read));
+            let (acceptor, read) = accepted.unzip();
+            acceptors.push(acceptor.map(|acceptor| application.options.set_before(acceptor)));
+            stats.extend(read.map(|read| (ServiceId(id), read)));
         }
         let engine = Engine::new(self.engine)?;
         let proxy = Proxy::new(stack, acceptors).with_checks(checks).with_watch(watch);
@@ -275,12 +320,15 @@ impl Plan {
     }
 }
 
-fn accept<C: Connect>(
-    connect: C,
-    balance: Rc<PoolBalance>,
+/// What takes the connections of a service, and its counters; nothing if a pool is missing, which the
+/// engine refuses.
+fn accept<C: Connect + Clone>(
+    connect: &C,
+    pool: PoolId,
+    targets: &mut Targets<'_>,
     protocol: &Protocol,
     watch: ServiceWatch,
-) -> (Acceptor, ReadStats) {
+) -> Option<(Acceptor, ReadStats)> {
     match protocol {
         Protocol::Http(config, tls) => {
             let tls = tls.as_ref().map(|tls| {
@@ -288,6 +336,7 @@ fn accept<C: Connect>(
                 tls.key_log = watch.keys();
                 Arc::new(tls)
             });
+            let (connect, balance) = targets.of(pool, connect)?;
             let service = Service::new(connect, balance, (**config).clone()).with_watch(watch);
             let service = Rc::new(service);
             let read = Rc::clone(&service);
@@ -296,35 +345,63 @@ fn accept<C: Connect>(
                 let service = Rc::clone(&service);
                 match tls.clone() {
                     Some(tls) => {
-                        tokio::task::spawn_local(tls::serve_tls(stream, peer, local, tls, service))
+                        tokio::task::spawn_local(serve_tls(stream, peer, local, tls, service))
                     }
                     None => tokio::task::spawn_local(serve(stream, peer, local, false, service)),
                 };
             };
             let read = move || ApplicationStats {
-                by_backend: read.stats().requests_by_backend(),
+                by_backend: vec![(pool, read.stats().requests_by_backend())],
                 upstream_connects: read.stats().upstream_connects.get(),
                 rejected: read.stats().rejected_total(),
+                unserved: Vec::new(),
             };
-            (Rc::new(acceptor), Rc::new(read))
+            Some((Rc::new(acceptor), Rc::new(read)))
         }
-        Protocol::Tcp(proxy_protocol) => {
-            let timeouts = l7::Timeouts::default();
-            let service = SpliceService::new(connect, balance, timeouts);
-            let service = Rc::new(service.with_proxy_protocol(*proxy_protocol));
-            let read = Rc::clone(&service);
-            let acceptor = move |stream: TcpStream, peer, local| {
-                let (stream, service) = (Orderly::new(stream), Rc::clone(&service));
-                tokio::task::spawn_local(splice(stream, peer, local, service));
-            };
-            let read = move || ApplicationStats {
-                by_backend: read.stats().connections_by_backend(),
-                upstream_connects: read.stats().upstream_connects.get(),
-                rejected: read.stats().refused.get(),
-            };
-            (Rc::new(acceptor), Rc::new(read))
-        }
+        Protocol::Tcp(plan) => splicing(connect, pool, targets, plan),
     }
+}
+
+fn splicing<C: Connect + Clone>(
+    connect: &C,
+    pool: PoolId,
+    targets: &mut Targets<'_>,
+    plan: &TcpPlan,
+) -> Option<(Acceptor, ReadStats)> {
+    let mut made: Vec<(PoolId, Rc<Target<Secured<C>>>)> = Vec::new();
+    let mut target = |pool| {
+        if let Some((_, target)) = made.iter().find(|(id, _)| *id == pool) {
+            return Some(Rc::clone(target));
+        }
+        let (connect, balance) = targets.of(pool, connect)?;
+        let target = Rc::new(Target::new(connect, balance));
+        made.push((pool, Rc::clone(&target)));
+        Some(target)
+    };
+    let default = if plan.sni_alone { None } else { Some(target(pool)?) };
+    let mut names = Names::default();
+    for (name, pool) in &plan.sni {
+        names.add(name, target(*pool)?);
+    }
+    let service = SpliceService::by_name(default, names, l7::Timeouts::default())
+        .with_proxy_protocol(plan.proxy_protocol)
+        .with_proxy_from(plan.proxy_from.clone());
+    let service = Rc::new(service);
+    let read = Rc::clone(&service);
+    let acceptor = move |stream: TcpStream, peer, local| {
+        let (stream, service) = (Orderly::new(stream), Rc::clone(&service));
+        tokio::task::spawn_local(splice(stream, peer, local, service));
+    };
+    let read = move || {
+        let by_backend = made.iter().map(|(pool, target)| (*pool, target.connections_by_backend()));
+        ApplicationStats {
+            by_backend: by_backend.collect(),
+            upstream_connects: read.stats().upstream_connects.get(),
+            rejected: read.stats().refused.get(),
+            unserved: read.stats().unserved.iter().collect(),
+        }
+    };
+    Some((Rc::new(acceptor), Rc::new(read)))
 }
 
 impl Application for Proxy {

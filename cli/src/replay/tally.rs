@@ -150,7 +150,7 @@ impl fmt::Display for Summary<'_> {
         for (id, read) in self.applications {
             let Some(service) = self.engine.services().get(*id) else { continue };
             let stats = read();
-            let served: u64 = stats.by_backend.iter().sum();
+            let served = stats.served();
             let (name, refused) = (&service.name, stats.rejected);
             writeln!(f, "service   {name}  {served} served, {refused} refused")?;
         }

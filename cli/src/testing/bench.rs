@@ -154,6 +154,7 @@ impl Bench {
                 legs: Vec::new(),
                 applications,
                 probes,
+                backend_tls: Vec::new(),
                 stream_memory: None,
                 capture: None,
                 written: None,

@@ -3,7 +3,7 @@
 use nat::verdict::DivertTo;
 
 use super::narrator::{Narrator, Row, aside};
-use crate::config::model::{Mode, ProxyProtocol, Service, Upstream};
+use crate::config::model::{Mode, ProxyProtocol, Service, Spanned, Upstream};
 
 /// What would be done with a connection that ends in this process.
 pub(super) fn rows(narrator: &Narrator<'_>, to: DivertTo) -> Vec<Row> {
@@ -15,23 +15,38 @@ pub(super) fn rows(narrator: &Narrator<'_>, to: DivertTo) -> Vec<Row> {
         detail: format!("the connection ends here: {}", protocol(service)),
         aside: aside(narrator.places.at(&service.mode.span)),
     };
-    let name = service.pool.as_ref().map_or("", |pool| pool.value.as_str());
-    let pool = narrator.places.config().pool(name);
-    let scheduler = narrator.tracer.engine().services().get(id).and_then(|service| {
-        narrator.tracer.engine().pools().get(usize::from(service.pool.0)).map(nat::Pool::scheduler)
-    });
     let each = match service.mode.value {
         Mode::Http => "for each request",
         Mode::Nat | Mode::Tcp => "for each connection",
     };
+    let mut rows = vec![ends];
+    for route in &service.sni {
+        let to = pool(narrator, service, &format!("for {}", *route.name), &route.pool);
+        rows.push(to);
+    }
+    match &service.pool {
+        Some(name) => rows.push(pool(narrator, service, each, name)),
+        None => rows.push(Row {
+            verb: "pool",
+            object: "none".to_owned(),
+            detail: "for all other clients: they are told so, and closed".to_owned(),
+            aside: aside(narrator.places.at(&service.name.span)),
+        }),
+    }
+    rows
+}
+
+fn pool(narrator: &Narrator<'_>, service: &Service, each: &str, name: &Spanned<String>) -> Row {
+    let pool = narrator.places.config().pool(name);
+    let known = narrator.tracer.engine().pools().iter().find(|known| known.name() == name.value);
     let detail = format!(
         "{each}: {}, {}, over {}",
-        scheduler.map_or("", nat::Scheduler::name),
+        known.map_or("", |pool| pool.scheduler().name()),
         pool.map_or_else(String::new, backends),
         upstream(service)
     );
     let aside = aside(pool.and_then(|pool| narrator.places.at(&pool.name.span)));
-    vec![ends, Row { verb: "pool", object: name.to_owned(), detail, aside }]
+    Row { verb: "pool", object: name.value.clone(), detail, aside }
 }
 
 fn protocol(service: &Service) -> String {
@@ -55,7 +70,9 @@ fn protocol(service: &Service) -> String {
                 Some(ProxyProtocol::V1) => ", behind PROXY v1",
                 Some(ProxyProtocol::V2) => ", behind PROXY v2",
             };
-            format!("bytes go on over another{header}")
+            let by_name =
+                if service.sni.is_empty() { "" } else { ", by the server name asked for" };
+            format!("bytes go on over another{header}{by_name}")
         }
     }
 }

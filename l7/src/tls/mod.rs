@@ -1,12 +1,20 @@
-//! TLS on the client's side.
+//! TLS with clients, and with backends.
 //!
 //! | module | idea |
 //! |---|---|
+//! | [`client`] | connections to backends inside TLS |
+//! | [`hello`] | the server name in a client's hello, without ending its TLS |
 //! | [`keys`] | the secrets of connections, for captures |
+//! | [`names`] | tables of server names and wildcards |
+//! | [`pem`] | certificates and keys out of PEM bytes |
 //! | [`server`] | a `ServerConfig` out of PEM bytes |
 //! | [`sni`] | which certificate a client gets |
 
+pub mod client;
+pub mod hello;
 pub mod keys;
+pub mod names;
+pub mod pem;
 pub mod server;
 pub mod sni;
 

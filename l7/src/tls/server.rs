@@ -1,66 +1,18 @@
 //! The TLS settings of a service, out of PEM bytes.
 
-use std::fmt;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
 
+use super::pem::certified_key;
+pub use super::pem::{PemPair, TlsError};
 use super::sni::SniResolver;
 
 /// Sessions that clients without tickets may resume. Each takes some hundred bytes.
 pub const SESSION_CACHE: usize = 16 * 1024;
-
-/// A certificate with its chain, and its private key.
-#[derive(Clone, Copy)]
-pub struct PemPair<'a> {
-    /// The certificate, then those that vouch for it, in PEM.
-    pub chain: &'a [u8],
-    /// The private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.
-    pub key: &'a [u8],
-}
-
-/// What is wrong with the certificates of a service. `pair` counts from zero.
-#[derive(Debug)]
-pub enum TlsError {
-    /// There is not one pair.
-    NoPairs,
-    /// The bytes are not PEM.
-    BadPem {
-        /// Which pair.
-        pair: usize,
-        /// What the reader says.
-        source: pem::Error,
-    },
-    /// There is PEM, but no certificate in it.
-    NoCertificate {
-        /// Which pair.
-        pair: usize,
-    },
-    /// There is PEM, but no private key in it, or an encrypted one.
-    NoKey {
-        /// Which pair.
-        pair: usize,
-    },
-    /// The key is not that of the certificate.
-    KeyMismatch {
-        /// Which pair.
-        pair: usize,
-    },
-    /// A certificate or key that cannot be used.
-    Unusable {
-        /// Which pair.
-        pair: usize,
-        /// What rustls says.
-        source: rustls::Error,
-    },
-    /// The cryptographic library refuses its work.
-    Provider(rustls::Error),
-}
 
 /// The settings of a TLS server: TLS 1.2 and 1.3, resumption by tickets and by cache, one of
 /// several certificates chosen by server name.
@@ -91,67 +43,10 @@ pub fn server_config(pairs: &[PemPair<'_>], alpn: &[&str]) -> Result<ServerConfi
     Ok(config)
 }
 
-fn certified_key(
-    pair: usize,
-    pem: PemPair<'_>,
-    provider: &rustls::crypto::CryptoProvider,
-) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(pem.chain)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::BadPem { pair, source })?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { pair });
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem.key).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::NoKey { pair },
-        source => TlsError::BadPem { pair, source },
-    })?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|source| match source {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            TlsError::KeyMismatch { pair }
-        }
-        source => TlsError::Unusable { pair, source },
-    })
-}
-
 /// The names for which a certificate is good.
 fn dns_names(key: &CertifiedKey) -> Vec<String> {
     let parsed = key.cert.first().and_then(|cert| webpki::EndEntityCert::try_from(cert).ok());
     parsed.map(|cert| cert.valid_dns_names().map(str::to_owned).collect()).unwrap_or_default()
-}
-
-impl fmt::Debug for PemPair<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PemPair").field("chain", &self.chain.len()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPairs => f.write_str("no certificate is configured"),
-            Self::BadPem { pair, source } => write!(f, "certificate {pair}: not PEM: {source}"),
-            Self::NoCertificate { pair } => write!(f, "certificate {pair}: none in the PEM"),
-            Self::NoKey { pair } => {
-                write!(f, "certificate {pair}: no plain private key in the PEM")
-            }
-            Self::KeyMismatch { pair } => {
-                write!(f, "certificate {pair}: the key belongs to another certificate")
-            }
-            Self::Unusable { pair, source } => write!(f, "certificate {pair}: {source}"),
-            Self::Provider(source) => write!(f, "cryptography: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for TlsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::BadPem { source, .. } => Some(source),
-            Self::Unusable { source, .. } | Self::Provider(source) => Some(source),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,15 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
 
 pub(crate) use pool::Pool;
 pub use pool::PoolLimits;
 
 use crate::limits::BACKEND_ATTEMPTS;
+use crate::timeouts::Timeouts;
+use crate::tls::client::HandshakeError;
 
 /// Makes connections to backends: through user-space TCP, or a test's pipes.
 pub trait Connect: 'static {
@@ -36,6 +38,20 @@ pub trait Connect: 'static {
     /// # Errors
     /// When the backend refuses or cannot be reached.
     fn connect(&self, backend: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Agrees on TLS over `stream`, a new connection to `backend` on which nothing but a PROXY header was
+    /// sent; the stream itself if none is wanted. The caller sets the time limit, by dropping the future.
+    ///
+    /// # Errors
+    /// When the backend cannot be trusted, or does not agree.
+    fn secure(
+        &self,
+        backend: SocketAddr,
+        stream: Self::Stream,
+    ) -> impl Future<Output = io::Result<Self::Stream>> {
+        let _ = backend;
+        std::future::ready(Ok(stream))
+    }
 
     /// Our end of `stream`, if it is a connection of this process's own TCP: as that names it, before
     /// the engine gives it its source.
@@ -134,6 +150,8 @@ pub(crate) enum NoUpstream {
     NoBackend,
     /// All that were tried failed, the last by refusing.
     Refused,
+    /// All that were tried failed, the last by not agreeing on TLS, or not being who it should be.
+    Untrusted,
     /// All that were tried failed, the last by not answering in time.
     TimedOut,
 }
@@ -143,6 +161,7 @@ pub(crate) enum NoUpstream {
 pub(crate) struct Tried {
     backends: Vec<usize>,
     timed_out: bool,
+    untrusted: bool,
 }
 
 impl Tried {
@@ -150,6 +169,7 @@ impl Tried {
         match self {
             Self { backends, .. } if backends.is_empty() => NoUpstream::NoBackend,
             Self { timed_out: true, .. } => NoUpstream::TimedOut,
+            Self { untrusted: true, .. } => NoUpstream::Untrusted,
             Self { .. } => NoUpstream::Refused,
         }
     }
@@ -171,26 +191,40 @@ pub(crate) fn choose(
     Ok(Turn { backend, address, outages, since, balance: Rc::clone(balance) })
 }
 
-/// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.
-pub(crate) async fn connect<C: Connect>(
-    connector: &C,
-    turn: &Turn,
-    limit: Duration,
-    tried: &mut Tried,
-) -> Option<C::Stream> {
-    let attempt = tokio::time::timeout(limit, connector.connect(turn.address)).await;
-    match attempt {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => {
-            tried.timed_out = error.kind() == io::ErrorKind::TimedOut;
-            tracing::debug!(backend = %turn.address, %error, "connect failed");
-        }
-        Err(_) => {
-            tried.timed_out = true;
-            tracing::debug!(backend = %turn.address, "connect timed out");
-        }
+/// How a connection to a backend is made.
+pub(crate) struct Way<'a, C> {
+    pub(crate) connector: &'a C,
+    pub(crate) timeouts: &'a Timeouts,
+    /// What the backend is sent before anything else.
+    pub(crate) header: &'a [u8],
+    /// Agree on TLS with backends that have it.
+    pub(crate) secure: bool,
+}
+
+impl<C: Connect> Way<'_, C> {
+    /// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.
+    pub(crate) async fn connect(&self, turn: &Turn, tried: &mut Tried) -> Option<C::Stream> {
+        let error = match self.attempt(turn.address).await {
+            Ok(stream) => return Some(stream),
+            Err(error) => error,
+        };
+        tried.timed_out = error.kind() == io::ErrorKind::TimedOut;
+        tried.untrusted = HandshakeError::is(&error);
+        tracing::debug!(backend = %turn.address, %error, "connect failed");
+        turn.failed();
+        tried.backends.push(turn.backend);
+        None
     }
-    turn.failed();
-    tried.backends.push(turn.backend);
-    None
+
+    async fn attempt(&self, backend: SocketAddr) -> io::Result<C::Stream> {
+        let Self { connector, timeouts, header, secure } = self;
+        let mut stream = timeout(timeouts.connect, connector.connect(backend)).await??;
+        timeout(timeouts.handshake, async {
+            if !header.is_empty() {
+                stream.write_all(header).await?;
+            }
+            if *secure { connector.secure(backend, stream).await } else { Ok(stream) }
+        })
+        .await?
+    }
 }

@@ -6,13 +6,16 @@
     reason = "a test that cannot go on should fail"
 )]
 
+mod announced;
 mod bad_input;
 mod bodies;
 mod endings;
 mod harness;
 mod keepalive;
 mod messages;
+mod passthrough;
 mod proof;
+mod reencrypt;
 mod rules;
 mod slow;
 mod smuggling;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
-use balun::plan::{ApplicationPlan, LegPlan, Plan as Balancing, ProbePlan, Protocol, Upstream};
+use balun::plan::{
+    ApplicationPlan, LegPlan, Plan as Balancing, ProbePlan, Protocol, TcpPlan, Upstream,
+};
 use balun::sim::{Host, Impairment, Link, Network};
 use l7::SocketOptions;
 use l7::divert::{Acceptor, Proxy};
@@ -118,7 +120,7 @@ fn balancing(plan: &Plan) -> Balancing {
             let (engine, application) = match mode {
                 Mode::Full => (EngineMode::Nat(Nat::Full), None),
                 Mode::Dnat => (EngineMode::Nat(Nat::Dnat), None),
-                Mode::Tcp => divert(Protocol::Tcp(None)),
+                Mode::Tcp => divert(Protocol::Tcp(TcpPlan::default())),
                 Mode::Http => divert(Protocol::Http(Box::default(), None)),
             };
             let mut add = |protocol, port, pool, application| {

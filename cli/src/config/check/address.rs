@@ -19,10 +19,12 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
         vip_is_leg(config, service, found);
         vip_is_bypassed(config, service, found);
         allowed_and_denied(service, found);
-        let Some(pool) = service.pool.as_ref().and_then(|name| config.pool(name)) else { continue };
-        port_is_known(service, pool, found);
-        if !family_mismatch(service, pool, found) {
-            no_source(config, service, pool, found);
+        for name in service.pools() {
+            let Some(pool) = config.pool(name) else { continue };
+            port_is_known(service, pool, found);
+            if !family_mismatch(service, pool, found) {
+                no_source(config, service, (name, pool), found);
+            }
         }
     }
     backend_is_vip(config, found);
@@ -239,7 +241,12 @@ fn family_mismatch(service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) 
 }
 
 /// Reports that there is no address to reach a backend from.
-fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Diagnostic>) {
+fn no_source(
+    config: &Config,
+    service: &Service,
+    (name, pool): (&Spanned<String>, &Pool),
+    found: &mut Vec<Diagnostic>,
+) {
     let keeps_client = service.mode.value == Mode::Nat && service.nat == Nat::Dnat;
     if keeps_client || service.is_by_kernel() {
         return;
@@ -261,7 +268,7 @@ fn no_source(config: &Config, service: &Service, pool: &Pool, found: &mut Vec<Di
     let theirs = family(backend.address.ip());
     let example = if backend.address.is_ipv4() { "10.99.0.250" } else { "fd99::250" };
     let title = format!("service `{}` has no {theirs} source address", service.name.value);
-    let primary = service.pool.as_ref().map_or(&service.span, |name| &name.span).clone();
+    let primary = name.span.clone();
     let label = format!("backends of this pool are reached over {theirs}");
     let help = format!("add an {theirs} address to `[snat]`, such as `\"{example}\"`");
     let mut diagnostic = Diagnostic::new(Code::NoSource, title, primary, label, help)

@@ -15,6 +15,13 @@ pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>)
             found.extend(unreadable(file, folder));
         }
     }
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    for tls in backends.filter_map(|backend| backend.tls.as_ref()) {
+        let identity = tls.identity.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        for file in tls.ca.iter().chain(identity) {
+            found.extend(unreadable(file, folder));
+        }
+    }
 }
 
 fn unreadable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {

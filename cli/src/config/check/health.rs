@@ -27,7 +27,7 @@ fn by_kernel(config: &Config, pool: &Pool, health: &Health, found: &mut Vec<Diag
         "this probe leaves by a leg, and the pool's services do not",
         "use the probe `tcp` or `http`",
     );
-    let mut uses = config.services.iter().filter_map(|service| service.pool.as_ref());
+    let mut uses = config.services.iter().flat_map(|service| service.pools());
     if let Some(user) = uses.find(|pool| pool.value == *name) {
         diagnostic = diagnostic.with(user.span.clone(), "used with `upstream = \"kernel\"` alone");
     }

@@ -13,6 +13,7 @@ mod name;
 mod nat;
 mod pickup;
 mod test;
+mod tls;
 mod tunnel;
 
 use std::path::Path;
@@ -48,6 +49,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     nat::check(config, &mut found);
     pickup::check(config, &mut found);
     tunnel::check(config, &mut found);
+    tls::check(config, &mut found);
     health::check(config, &mut found);
     capture::check(config, &mut found);
     memory::check(config, &mut found);

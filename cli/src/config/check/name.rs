@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives, quoted};
-use super::super::model::{Config, Pool, RouteAction, Service, Spanned};
+use super::super::model::{Config, Pool, Service, Spanned};
 use super::super::not_yet;
 use super::super::suggest::nearest;
 use super::duplicates;
@@ -16,12 +16,13 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
         backends(pool, config.complete, found);
     }
     for service in &config.services {
+        duplicates(service.sni.iter().map(|route| &route.name), "server name", found);
         if config.complete {
             has_pool(config, service, found);
         }
     }
     let routes = || config.services.iter().flat_map(|service| &service.routes);
-    let pools: Vec<_> = config.services.iter().flat_map(pools_of).collect();
+    let pools: Vec<_> = config.services.iter().flat_map(Service::pools).collect();
     let caches: Vec<_> = routes().filter_map(|route| route.cache.as_ref()).collect();
     let auths: Vec<_> = routes().filter_map(|route| route.auth.as_ref()).collect();
     let limits: Vec<_> = routes().filter_map(|route| route.limit.as_ref()).collect();
@@ -33,17 +34,6 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     references(config, "auth", &defined, &auths, found);
     let defined: Vec<_> = config.rate_limits.iter().map(|limit| &limit.name).collect();
     references(config, "limit", &defined, &limits, found);
-}
-
-/// Every pool that the service may send to.
-fn pools_of(service: &Service) -> Vec<&Spanned<String>> {
-    let by_sni = service.sni.iter().map(|route| &route.pool);
-    let by_route = service.routes.iter().flat_map(|route| match &route.action {
-        RouteAction::Pool(pool) => vec![pool],
-        RouteAction::Split(parts) => parts.iter().map(|(pool, _)| pool).collect(),
-        RouteAction::Redirect { .. } => Vec::new(),
-    });
-    service.pool.iter().chain(by_sni).chain(by_route).collect()
 }
 
 /// Compares what is used with what is defined.

@@ -13,6 +13,7 @@ mod pool;
 mod service;
 mod tcp;
 mod test;
+mod tls;
 
 use std::net::IpAddr;
 use std::ops::{Deref, Range};
@@ -23,12 +24,13 @@ pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
-pub use pool::{Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler};
+pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use service::{
-    AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Tls, Tunnel, Upstream,
+    AccessLog, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route, RouteAction, Service,
+    SniRoute, Tunnel, Upstream,
 };
 pub use tcp::Tcp;
+pub use tls::{Alpn, BackendTls, Certificate, Tls};
 
 pub use test::{
     Act, BackendStep, COUNTERS, Counter, Kill, LinkFaults, NamedCounter, Simulation, Step, Test,
@@ -125,9 +127,7 @@ impl Config {
 
     /// True if every service of the pool reaches it by sockets of the host, and there is one.
     pub fn is_reached_by_kernel(&self, pool: &Pool) -> bool {
-        let uses = |service: &&Service| {
-            service.pool.as_ref().is_some_and(|name| name.value == pool.name.value)
-        };
+        let uses = |service: &&Service| service.pools().any(|name| name.value == pool.name.value);
         let mut users = self.services.iter().filter(uses).peekable();
         users.peek().is_some() && users.all(Service::is_by_kernel)
     }

@@ -1,10 +1,9 @@
 //! Pools and their backends.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Spanned;
+use super::{BackendTls, Spanned};
 
 /// A named set of backends.
 #[derive(Clone, Debug)]
@@ -144,13 +143,4 @@ pub struct Backend {
     pub priority: u16,
     /// How it is spoken to over TLS.
     pub tls: Option<BackendTls>,
-}
-
-/// TLS toward a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendTls {
-    /// The name in its certificate; none is its address.
-    pub name: Option<String>,
-    /// Who signed it; none is the system's list.
-    pub ca: Option<PathBuf>,
 }

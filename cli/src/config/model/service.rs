@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Access, Span, Spanned, Tcp};
+use super::{Access, Span, Spanned, Tcp, Tls};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -27,8 +27,10 @@ pub struct Service {
     pub pool: Option<Spanned<String>>,
     /// In mode `tcp`, pools by the server name that a client asks for.
     pub sni: Vec<SniRoute>,
-    /// In mode `tcp`, which PROXY protocol header goes to the backend.
+    /// In modes `tcp` and `http`, which PROXY protocol header goes to backends.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// In modes `tcp` and `http`, networks whose connections begin with a PROXY protocol header.
+    pub proxy_protocol_from: Vec<Spanned<nat::Prefix>>,
     /// In mode `http`, how clients speak to it over TLS; none is plain text.
     pub tls: Option<Tls>,
     /// In mode `http`, what backends are told about clients; default append.
@@ -48,6 +50,17 @@ pub struct Service {
 }
 
 impl Service {
+    /// Every pool that it may send to, the one that nothing else claims first; by whichever key.
+    pub fn pools(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let by_sni = self.sni.iter().map(|route| &route.pool);
+        let by_route = self.routes.iter().flat_map(|route| match &route.action {
+            RouteAction::Pool(pool) => vec![pool],
+            RouteAction::Split(parts) => parts.iter().map(|(pool, _)| pool).collect(),
+            RouteAction::Redirect { .. } => Vec::new(),
+        });
+        self.pool.iter().chain(by_sni).chain(by_route)
+    }
+
     /// True if connections older than the process are picked up.
     pub fn picks_up(&self) -> bool {
         self.pickup.as_ref().is_some_and(|pickup| pickup.value)
@@ -121,7 +134,7 @@ pub enum Upstream {
 /// A server name and the pool of its connections.
 #[derive(Clone, Debug)]
 pub struct SniRoute {
-    /// A name, or `*.` and a name for one label more.
+    /// A host name, or `*.` and a name for one label more, in lower case.
     pub name: Spanned<String>,
     /// A pool.
     pub pool: Spanned<String>,
@@ -134,43 +147,6 @@ pub enum ProxyProtocol {
     V1,
     /// Binary.
     V2,
-}
-
-/// TLS toward clients.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The first is the default; the others are chosen by the names in them. At least one.
-    pub certificates: Vec<Certificate>,
-    /// Protocols offered, by preference; default HTTP/1.1.
-    pub alpn: Vec<Alpn>,
-}
-
-/// PEM files, relative to the folder of the configuration file.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The chain, leaf first.
-    pub cert: Spanned<PathBuf>,
-    /// The private key.
-    pub key: Spanned<PathBuf>,
-}
-
-/// An application protocol (RFC 7301).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
-    /// `http/1.1`.
-    Http1,
-    /// `h2`.
-    Http2,
-}
-
-impl Alpn {
-    /// Its registered name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Http1 => "http/1.1",
-            Self::Http2 => "h2",
-        }
-    }
 }
 
 /// What backends are told about clients.

@@ -11,6 +11,7 @@ mod pool;
 mod service;
 mod tcp;
 mod test;
+mod tls;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

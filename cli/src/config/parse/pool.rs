@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{
-    Affinity, Backend, BackendTls, Health, Initial, Pool, Probe, Scheduler, Spanned,
-};
+use super::super::model::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler, Spanned};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 use super::exactly_one;
@@ -63,7 +61,7 @@ fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
     let max_connections = max_connections.and_then(|item| item.integer(r, 1..=u32::MAX));
     let backup = table.take(r, "backup").and_then(|item| item.boolean(r));
     let priority = table.take(r, "priority").and_then(|item| item.integer(r, 0..=u16::MAX));
-    let tls = table.take(r, "tls").and_then(|item| backend_tls(r, &item));
+    let tls = table.take(r, "tls").and_then(|item| super::tls::backend(r, &item));
     table.finish(r);
     Some(Backend {
         name: name?,
@@ -74,14 +72,6 @@ fn backend(r: &mut Reader, item: &Item<'_>) -> Option<Backend> {
         priority: priority.map_or(0, |priority| priority.value),
         tls,
     })
-}
-
-fn backend_tls(r: &mut Reader, item: &Item<'_>) -> Option<BackendTls> {
-    let mut table = item.table(r)?;
-    let name = table.take(r, "name").and_then(|item| item.words(r));
-    let ca = table.take(r, "ca").and_then(|item| item.parse(r, value::path));
-    table.finish(r);
-    Some(BackendTls { name: name.map(|name| name.value), ca: ca.map(|path| path.value) })
 }
 
 fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {

@@ -3,8 +3,8 @@
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
 use super::super::model::{
-    AccessLog, Alpn, Certificate, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route,
-    RouteAction, Service, SniRoute, Spanned, Tls, Tunnel, Upstream,
+    AccessLog, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route, RouteAction, Service,
+    SniRoute, Spanned, Tunnel, Upstream,
 };
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
@@ -19,11 +19,9 @@ const UPSTREAMS: [(&str, Upstream); 2] =
     [("userspace", Upstream::Userspace), ("kernel", Upstream::Kernel)];
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
-const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::Http2), ("http/1.1", Alpn::Http1)];
 const LOG_FORMATS: [(&str, LogFormat); 2] =
     [("json", LogFormat::Json), ("combined", LogFormat::Combined)];
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
-const CERTIFICATES: &str = "[{ cert = \"site.pem\", key = \"site.key\" }]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
@@ -36,7 +34,8 @@ const MODES_OF_KEY: [(&str, &[Mode]); 14] = [
     ("congestion", &[Mode::Http, Mode::Tcp]),
     ("keepalive", &[Mode::Http, Mode::Tcp]),
     ("sni", &[Mode::Tcp]),
-    ("proxy-protocol", &[Mode::Tcp]),
+    ("proxy-protocol", &[Mode::Tcp, Mode::Http]),
+    ("proxy-protocol-from", &[Mode::Tcp, Mode::Http]),
     ("tls", &[Mode::Http]),
     ("forwarded", &[Mode::Http]),
     ("smuggling-proof", &[Mode::Http]),
@@ -68,7 +67,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let proxy_protocol = table.take(r, "proxy-protocol");
     let proxy_protocol =
         proxy_protocol.and_then(|item| item.choice(r, "a PROXY protocol", &PROXY_PROTOCOLS));
-    let tls = table.take(r, "tls").and_then(|item| tls(r, &item));
+    let proxy_from =
+        table.take(r, "proxy-protocol-from").map(|item| super::access::prefixes(r, &item));
+    let tls = table.take(r, "tls").and_then(|item| super::tls::service(r, &item));
     let forwarded = table.take(r, "forwarded");
     let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
     let smuggling_proof = table.take(r, "smuggling-proof").and_then(|item| item.boolean(r));
@@ -92,6 +93,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         pool,
         sni: sni.unwrap_or_default(),
         proxy_protocol: proxy_protocol.map(|version| version.value),
+        proxy_protocol_from: proxy_from.unwrap_or_default(),
         tls,
         forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
         smuggling_proof: smuggling_proof.is_some_and(|proof| proof.value),
@@ -130,33 +132,11 @@ fn sni(r: &mut Reader, item: &Item<'_>) -> Option<Vec<SniRoute>> {
     let mut names = item.table(r)?;
     let named = names.take_named(r);
     let each = named.into_iter().filter_map(|(name, item)| {
-        let pool = item.words(r)?;
-        Some(SniRoute { name, pool })
+        let name = name.parse(r, value::sni_pattern);
+        let pool = item.words(r);
+        Some(SniRoute { name: name?, pool: pool? })
     });
     Some(each.collect())
-}
-
-fn tls(r: &mut Reader, item: &Item<'_>) -> Option<Tls> {
-    let mut table = item.table(r)?;
-    let certificates = table.require(r, "certificates", CERTIFICATES).map(|item| {
-        let why = "TLS needs a certificate";
-        item.filled_list(r, why, CERTIFICATES, |r, item| certificate(r, &item))
-    });
-    let alpn = table.take(r, "alpn");
-    let alpn = alpn.map(|item| item.list(r, |r, item| item.choice(r, "an ALPN protocol", &ALPN)));
-    table.finish(r);
-    let alpn = alpn.map(|list| list.into_iter().map(|protocol| protocol.value).collect());
-    Some(Tls { certificates: certificates?, alpn: alpn.unwrap_or_else(|| vec![Alpn::Http1]) })
-}
-
-fn certificate(r: &mut Reader, item: &Item<'_>) -> Option<Certificate> {
-    let mut table = item.table(r)?;
-    let cert = table.require(r, "cert", "\"site.pem\"");
-    let cert = cert.and_then(|item| item.parse(r, value::path));
-    let key = table.require(r, "key", "\"site.key\"");
-    let key = key.and_then(|item| item.parse(r, value::path));
-    table.finish(r);
-    Some(Certificate { cert: cert?, key: key? })
 }
 
 fn access_log(r: &mut Reader, item: &Item<'_>) -> Option<AccessLog> {

@@ -179,13 +179,13 @@ fn the_span_is_the_value_or_the_unknown_key() {
 #[test]
 fn what_is_not_supported_is_reported_once_at_its_outermost_key() {
     let text = "version = 1\n[[service]]\nname = \"s\"\nlisten = \"tcp 10.0.0.1:80\"\n\
-                mode = \"nat\"\nsni = { a = \"web\" }\n[pool.web]\n";
+                mode = \"nat\"\nroute = [{ pool = \"web\" }]\n[pool.web]\n";
     let found = errors(text);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert_eq!(found[0].1, "`service.s.sni` is not supported yet");
+    assert_eq!(found[0].1, "`service.s.route` is not supported yet");
     let (config, _) = parse(text);
     let later: Vec<_> = check(&config.unwrap(), Environment::Ignore);
-    assert!(later.iter().all(|d| d.code != Code::NoPool), "its pool is in `sni`");
+    assert!(later.iter().all(|d| d.code != Code::NoPool), "its pool is in `route`");
 }
 
 #[test]
