@@ -10,6 +10,7 @@
 //! | [`runtime`] | the loop between devices and the balancer |
 //! | [`run`], [`demo`], [`doctor`] | what the commands of these names do |
 //! | [`replay`] | captures, replayed through the whole balancer on a virtual clock |
+//! | `reload` | certificates that change while the process runs |
 //! | [`lab`] | labs: nodes in namespaces, their servers and clients |
 //! | [`link`] | links that lose and delay, in virtual and in real time |
 //! | [`sim`] | hosts and links in memory, on a virtual clock |
@@ -33,6 +34,7 @@ pub mod lab;
 pub mod ladder;
 pub mod link;
 pub mod plan;
+mod reload;
 pub mod replay;
 pub mod run;
 pub mod runtime;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::capture::Tapped as _;
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
+use crate::reload::Watcher;
 use crate::runtime::{Clock, Runtime};
 use crate::summary::{self, Summary};
 
@@ -109,6 +110,9 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let written = plan.written.take();
         let config = capture.as_ref().map(|capture| capture.config.clone()).unwrap_or_default();
         let origin = Run { seed, config };
+        if let Some(watcher) = Watcher::new(plan.reloads()).map_err(RunError::Io)? {
+            tokio::spawn(watcher.run());
+        }
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
@@ -195,6 +199,14 @@ pub fn announce(talk: &mut impl Write, plan: &Plan) -> io::Result<()> {
         let listens: Vec<_> = service.listens.iter().map(ToString::to_string).collect();
         let listens = listens.join(", ");
         writeln!(talk, "service  {name}  {listens}  {mode}, pool {pool} of {backends}")?;
+        if let Some(Protocol::Http(_, Some(tls))) = application.as_ref().map(|a| &a.protocol)
+            && let Some(key_log) = &tls.key_log
+        {
+            tracing::warn!(
+                "whoever reads the key log can read what clients of `{name}` send and get"
+            );
+            writeln!(talk, "keys     {name}  written to {key_log}")?;
+        }
     }
     talk.flush()
 }

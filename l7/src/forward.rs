@@ -15,7 +15,7 @@ use http::{Method, StatusCode};
 use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
 use crate::http1::reject::Reject;
-use crate::service::Service;
+use crate::service::{Private, Service};
 use crate::side::{Client, Plain};
 use crate::splice;
 use crate::transaction::Watched;
@@ -53,12 +53,15 @@ pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) deadline: &'a mut Deadline,
     pub(crate) watched: &'a mut Watched,
+    /// Connections to backends that are the client's own.
+    pub(crate) private: Option<&'a Private<C::Stream>>,
 }
 
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
     pub(crate) async fn run(mut self, request: &Request) -> Outcome {
         let service = self.service;
+        let pool = self.private.map_or(&service.pool, |private| &private.pool);
         let mut tried = Tried::default();
         // The turn of a request that is sent again, once, on a fresh connection.
         let mut again: Option<Turn> = None;
@@ -72,7 +75,9 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     Err(none) => return none.outcome(request),
                 },
             };
-            let Some((stream, reused)) = reach(service, &turn, fresh, &mut tried).await else {
+            let Some((stream, reused)) =
+                reach(service, self.private, &turn, fresh, &mut tried).await
+            else {
                 continue;
             };
             self.watched.reached(C::local_addr(&stream), turn.address);
@@ -99,7 +104,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     turn.succeeded();
                     let Plain(stream) = backend;
                     if reusable {
-                        service.pool.put(turn.backend, turn.address, turn.outages, stream);
+                        pool.put(turn.backend, turn.address, turn.outages, stream);
                     } else if body_sent {
                         upstream::close(stream);
                     }
@@ -169,19 +174,24 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
 /// A kept one, unless it must be `fresh`. None if there is none to be had, which `tried` notes.
 async fn reach<C: Connect>(
     service: &Service<C>,
+    private: Option<&Private<C::Stream>>,
     turn: &Turn,
     fresh: bool,
     tried: &mut Tried,
 ) -> Option<(C::Stream, bool)> {
     let stats = &service.stats;
-    let kept = if fresh { None } else { service.pool.take(turn.backend, turn.address) };
+    let (pool, header) = match private {
+        Some(Private { pool, header }) => (pool, &header[..]),
+        None => (&service.pool, &[][..]),
+    };
+    let kept = if fresh { None } else { pool.take(turn.backend, turn.address) };
     let reused = kept.is_some();
     let stream = if let Some(stream) = kept {
         stats.upstream_reuses.bump();
         stream
     } else {
         let (connector, timeouts) = (&service.connector, &service.config.timeouts);
-        let way = Way { connector, timeouts, header: &[], secure: true };
+        let way = Way { connector, timeouts, header, secure: true };
         let Some(stream) = way.connect(turn, tried).await else {
             stats.upstream_failures.bump();
             return None;

@@ -3,6 +3,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`http1`] | the HTTP/1 codec: strict reading, forwarding in our own framing; no I/O |
+//! | [`accepted`] | a client connection of mode `http` before that: PROXY header, TLS |
 //! | [`proxy`] | a client connection of mode `http`, from its first request to its end |
 //! | `forward` | one request from its backend's choice to its answer's end, in any version |
 //! | `exchange` | one request and its response between a client and one backend |
@@ -26,6 +27,7 @@
 //! `tokio::time` alone: it runs on a current-thread runtime within a `LocalSet`, and a paused runtime
 //! gives it virtual time.
 
+pub mod accepted;
 pub mod balance;
 mod buffer;
 mod deadline;
@@ -50,6 +52,7 @@ pub mod transaction;
 pub mod unserved;
 pub mod upstream;
 
+pub use accepted::{Accepted, accept};
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
 pub use service::{Config, Service};

@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accepted::Accepted;
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Request};
@@ -32,46 +33,50 @@ use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
-use crate::service::Service;
+use crate::service::{Private, Service};
 use crate::side::Plain;
+use crate::tls::session::Session;
 use crate::transaction::Watched;
 use crate::upstream::Connect;
 
 /// Serves one client connection to its end.
 ///
-/// `peer` and `local` are its addresses, `secure` says that `client` is the inside of TLS. Must run
-/// within a `LocalSet`.
-pub async fn serve<S, C>(
-    client: S,
-    peer: SocketAddr,
-    local: SocketAddr,
-    secure: bool,
-    service: Rc<Service<C>>,
-) where
+/// `peer` and `local` are its addresses. Must run within a `LocalSet`.
+pub async fn serve<S, C>(client: S, peer: SocketAddr, local: SocketAddr, service: Rc<Service<C>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    C: Connect,
+{
+    serve_accepted(client, Accepted::plain(peer, local), service).await;
+}
+
+/// Serves one client connection of which that is known to its end.
+pub(crate) async fn serve_accepted<S, C>(client: S, accepted: Accepted, service: Rc<Service<C>>)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
 {
     service.stats.connections.bump();
-    let watched = Watched::new(service.watch.clone(), peer, local, secure);
+    let Accepted { ends, wire, session } = accepted;
+    let secure = session.is_some();
+    let watched = Watched::new(service.watch.clone(), wire.client, wire.service, secure);
+    let private = service.private(ends);
     let deadline = Deadline::after(service.config.timeouts.idle);
     let mut connection = Connection {
         client,
-        peer,
-        client_text: peer.ip().to_canonical().to_string(),
-        local_text: local.to_string(),
-        secure,
+        peer: ends.client,
+        client_text: ends.client.ip().to_canonical().to_string(),
+        local_text: ends.service.to_string(),
+        session,
+        private,
         service,
         deadline,
         buffers: Buffers::default(),
         watched,
     };
-    while let Some(extent) = connection.next_head().await {
-        match connection.serve_request(extent).await {
-            After::Keep => {}
-            After::Close => return connection.shutdown().await,
-            After::Linger => return connection.linger().await,
-            After::Abort => return,
-        }
+    connection.run().await;
+    if let Some(private) = &connection.private {
+        private.pool.clear();
     }
 }
 
@@ -80,7 +85,8 @@ struct Connection<S, C: Connect> {
     peer: SocketAddr,
     client_text: String,
     local_text: String,
-    secure: bool,
+    session: Option<Rc<Session>>,
+    private: Option<Private<C::Stream>>,
     service: Rc<Service<C>>,
     deadline: Deadline,
     buffers: Buffers,
@@ -108,6 +114,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
 {
+    async fn run(&mut self) {
+        while let Some(extent) = self.next_head().await {
+            match self.serve_request(extent).await {
+                After::Keep => {}
+                After::Close => return self.shutdown().await,
+                After::Linger => return self.linger().await,
+                After::Abort => return,
+            }
+        }
+    }
+
     /// Waits for a whole request head. Ends the connection itself if there will be none.
     async fn next_head(&mut self) -> Option<Extent> {
         let mut scanner = Scanner::default();
@@ -187,6 +204,11 @@ where
         let mut head =
             head::parse_request(bytes.unwrap_or_default(), &mut slots, config.strictness)?;
         self.watched.describe(&head);
+        if let (Some(session), Some(host)) = (&self.session, head.host)
+            && !session.is_for(host)
+        {
+            return Err(MISDIRECTED);
+        }
         if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
             && length > limit
         {
@@ -200,7 +222,7 @@ where
             forwarded: config.forwarded,
             client: &self.client_text,
             local: &self.local_text,
-            secure: self.secure,
+            secure: self.session.is_some(),
             name: &config.name,
         };
         self.buffers.head.clear();
@@ -227,6 +249,7 @@ where
             buffers: &mut self.buffers,
             deadline: &mut self.deadline,
             watched: &mut self.watched,
+            private: self.private.as_ref(),
         };
         match forward.run(request).await {
             Outcome::Delivered { close, body_sent } => self.after_response(close, body_sent),
@@ -333,5 +356,10 @@ where
 }
 
 const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
+const MISDIRECTED: Reject = Reject::new(
+    Rule::R09,
+    StatusCode::MISDIRECTED_REQUEST,
+    "the certificate that was asked for is not for this host",
+);
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
+use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::transaction::ServiceWatch;
@@ -33,6 +34,11 @@ pub struct Config {
     /// Let websockets through. If not, the request to upgrade is forwarded as a plain one. Default
     /// true.
     pub websocket: bool,
+    /// Tell backends of clients by a PROXY header. Then no connection to a backend serves two clients.
+    /// Default none.
+    pub proxy_protocol: Option<Version>,
+    /// Who tells us of clients by a PROXY header. Default nobody.
+    pub proxy_from: ProxyFrom,
     /// Our name in `Via`: a token. Default `balun`.
     pub name: String,
 }
@@ -47,6 +53,8 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             pool: PoolLimits::default(),
             websocket: true,
+            proxy_protocol: None,
+            proxy_from: ProxyFrom::default(),
             name: "balun".to_owned(),
         }
     }
@@ -110,6 +118,21 @@ impl<C: Connect> Service<C> {
             self.pool.put(backend, address, outages, stream);
         }
         Ok(())
+    }
+}
+
+/// Connections to backends that serve one client alone, since they begin with its PROXY header.
+pub(crate) struct Private<T> {
+    pub(crate) header: Vec<u8>,
+    pub(crate) pool: Rc<Pool<T>>,
+}
+
+impl<C: Connect> Service<C> {
+    /// What a client at `ends` needs of its own, if anything.
+    pub(crate) fn private(&self, ends: Ends) -> Option<Private<C::Stream>> {
+        let header = self.config.proxy_protocol?.header(ends.client, ends.service);
+        let pool = Pool::new(self.config.pool, Rc::clone(&self.balance));
+        Some(Private { header, pool })
     }
 }
 

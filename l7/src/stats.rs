@@ -49,6 +49,8 @@ pub struct Stats {
     pub tunnels: Counter,
     /// Exchanges that ended before their response did.
     pub aborted: Counter,
+    /// Client connections that were closed before the first request was read.
+    pub unserved: UnservedCounts,
     rejected: [Counter; Rule::COUNT],
     by_backend: PerBackend,
 }

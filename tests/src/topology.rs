@@ -3,12 +3,13 @@
 //! Leg 0 leads to the client, leg n to backend n - 1. Each has an address of either family.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use balun::plan::{ApplicationPlan, LegPlan, Plan, Protocol as Application, TcpPlan, Upstream};
+use balun::plan::{
+    ApplicationPlan, LegPlan, Plan, Protocol as Application, TcpPlan, TlsPlan, Upstream,
+};
 use l7::SocketOptions;
 use l7::proxy_protocol::Version;
-use l7::tls::server::{PemPair, server_config};
+use l7::tls::server::{MinVersion, PemPair, Server, ServerSettings};
 use nat::{
     BackendConfig, Config, LegConfig, Listen, Mode as EngineMode, Nat, PoolConfig, PoolId, Ports,
     Prefix, ServiceConfig, SnatConfig,
@@ -148,7 +149,13 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
     let http = |certificate: Option<&Certificate>| {
         let tls = certificate.map(|Certificate { chain, key }| {
             let pair = PemPair { chain: chain.as_bytes(), key: key.as_bytes() };
-            Arc::new(server_config(&[pair], &["http/1.1"]).unwrap_or_else(|e| panic!("{e}")))
+            let settings = ServerSettings {
+                pairs: vec![(pair, None)],
+                alpn: &["http/1.1"],
+                min_version: MinVersion::default(),
+                clients: None,
+            };
+            TlsPlan::fixed(Server::new(&settings, None).unwrap_or_else(|e| panic!("{e}")))
         });
         Application::Http(Box::default(), tls)
     };

@@ -14,6 +14,7 @@ use crate::config::model::{self, Config};
 use crate::control::{Instance, Server};
 use crate::demo::climb;
 use crate::plan::{OpenError, Plan};
+use crate::reload::Watcher;
 use crate::run::{stop_signal, wall_clock};
 use crate::runtime::{Clock, Runtime};
 
@@ -148,6 +149,9 @@ pub fn up(
         let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
         let run = Run { seed: plan.engine.seed, config: String::new() };
         let (capture, written) = (plan.capture.take(), plan.written.take());
+        if let Some(watcher) = Watcher::new(plan.reloads())? {
+            tokio::spawn(watcher.run());
+        }
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {

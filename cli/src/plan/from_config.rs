@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use l7::SocketOptions;
 use l7::health::HttpProbe;
 use l7::proxy_protocol::{ProxyFrom, Version};
-use l7::tls::server::{PemPair, TlsError, server_config};
+use l7::tls::pem::TlsError;
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
@@ -16,8 +15,7 @@ use super::{
 };
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
-    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Spanned, Tcp, Tls, Tunnel,
-    Upstream,
+    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Spanned, Tcp, Tunnel, Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -346,33 +344,21 @@ fn application(
                 Forwarded::Replace => l7::Forwarded::Replace,
                 Forwarded::Hide => l7::Forwarded::Hide,
             };
-            let smuggling_proof = service.smuggling_proof;
-            let config = l7::Config { forwarded, smuggling_proof, ..l7::Config::default() };
-            let tls = service.tls.as_ref().map(|tls| server(service, tls, folder)).transpose()?;
+            let config = l7::Config {
+                forwarded,
+                smuggling_proof: service.smuggling_proof,
+                proxy_protocol,
+                proxy_from,
+                ..l7::Config::default()
+            };
+            let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));
+            let tls = tls.transpose()?;
             Protocol::Http(Box::new(config), tls)
         }
     };
     let Tcp { congestion, keepalive } = service.tcp;
     let options = SocketOptions { congestion, keepalive };
     Ok(Some(ApplicationPlan { protocol, upstream: service.upstream, options }))
-}
-
-fn server(
-    service: &Service,
-    tls: &Tls,
-    folder: &Path,
-) -> Result<Arc<rustls::ServerConfig>, PlanError> {
-    let read = |path: &Path| tls::read(folder, path);
-    let files = tls
-        .certificates
-        .iter()
-        .map(|pair| Ok((read(&pair.cert)?, read(&pair.key)?)))
-        .collect::<Result<Vec<_>, PlanError>>()?;
-    let pairs: Vec<_> = files.iter().map(|(chain, key)| PemPair { chain, key }).collect();
-    let alpn: Vec<_> = tls.alpn.iter().map(|protocol| protocol.name()).collect();
-    let config = server_config(&pairs, &alpn)
-        .map_err(|source| PlanError::Tls { service: service.name.value.clone(), source })?;
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

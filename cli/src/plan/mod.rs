@@ -3,11 +3,13 @@
 mod capture;
 mod from_config;
 mod health;
+mod key_file;
 mod target;
 mod tls;
 
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
+pub use tls::{Reload, ServerFiles, TlsPlan};
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,11 +24,10 @@ use l7::orderly::Orderly;
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::client::{BackendTls, Secured};
 use l7::tls::names::Names;
-use l7::tls::serve_tls;
 use l7::transaction::{ServiceWatch, Watch};
 use l7::unserved::Unserved;
 use l7::upstream::Connect;
-use l7::{Service, SocketOptions, SpliceService, Target, serve, splice};
+use l7::{Service, SocketOptions, SpliceService, Target, splice};
 use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, PoolId, ServiceId};
 use netstack::LegId;
@@ -111,7 +112,7 @@ pub struct ApplicationPlan {
 #[derive(Clone, Debug)]
 pub enum Protocol {
     /// HTTP, each request balanced by itself; inside TLS if there are settings for it.
-    Http(Box<l7::Config>, Option<Arc<rustls::ServerConfig>>),
+    Http(Box<l7::Config>, Option<TlsPlan>),
     /// Bytes.
     Tcp(TcpPlan),
 }
@@ -332,9 +333,8 @@ fn accept<C: Connect + Clone>(
     match protocol {
         Protocol::Http(config, tls) => {
             let tls = tls.as_ref().map(|tls| {
-                let mut tls = (**tls).clone();
-                tls.key_log = watch.keys();
-                Arc::new(tls)
+                tls.server.offer_keys(watch.keys());
+                Arc::clone(&tls.server)
             });
             let (connect, balance) = targets.of(pool, connect)?;
             let service = Service::new(connect, balance, (**config).clone()).with_watch(watch);
@@ -343,18 +343,13 @@ fn accept<C: Connect + Clone>(
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);
                 let service = Rc::clone(&service);
-                match tls.clone() {
-                    Some(tls) => {
-                        tokio::task::spawn_local(serve_tls(stream, peer, local, tls, service))
-                    }
-                    None => tokio::task::spawn_local(serve(stream, peer, local, false, service)),
-                };
+                tokio::task::spawn_local(l7::accept(stream, peer, local, tls.clone(), service));
             };
             let read = move || ApplicationStats {
                 by_backend: vec![(pool, read.stats().requests_by_backend())],
                 upstream_connects: read.stats().upstream_connects.get(),
                 rejected: read.stats().rejected_total(),
-                unserved: Vec::new(),
+                unserved: read.stats().unserved.iter().collect(),
             };
             Some((Rc::new(acceptor), Rc::new(read)))
         }

@@ -1,20 +1,181 @@
 //! TLS, out of files.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use l7::tls::client::{BackendTls, ClientSettings};
+use l7::tls::names::Names;
 use l7::tls::pem::{PemPair, TlsError, authorities};
+use l7::tls::server::{self, KeyLogScope, MinVersion, Server, ServerSettings};
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 
-use super::PlanError;
-use crate::config::model::{self, Config, Pool};
+use super::key_file::KeyFile;
+use super::{Plan, PlanError, Protocol};
+use crate::config::model::{self, ClientAuth, Config, Pool, Service, Spanned, Tls};
 
-/// Reads a file that the configuration names.
-pub(super) fn read(folder: &Path, path: &Path) -> Result<Vec<u8>, PlanError> {
-    let path = folder.join(path);
+/// TLS with the clients of a service.
+#[derive(Clone, Debug)]
+pub struct TlsPlan {
+    /// What new connections are made with.
+    pub server: Arc<Server>,
+    /// Where that came from; nothing if from no files.
+    pub files: Option<Arc<ServerFiles>>,
+    /// Where secrets are written, and of whom.
+    pub key_log: Option<String>,
+}
+
+impl TlsPlan {
+    /// TLS that does not change.
+    pub fn fixed(server: Server) -> Self {
+        Self { server: Arc::new(server), files: None, key_log: None }
+    }
+}
+
+/// The files that a service's TLS is made of.
+#[derive(Clone, Debug)]
+pub struct ServerFiles {
+    certificates: Vec<Certificate>,
+    client_ca: Option<PathBuf>,
+    client_auth: ClientAuth,
+    alpn: Vec<&'static str>,
+    min_version: MinVersion,
+}
+
+#[derive(Clone, Debug)]
+struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    ocsp: Option<PathBuf>,
+}
+
+impl ServerFiles {
+    fn of(tls: &Tls, folder: &Path) -> Self {
+        let path = |path: &Spanned<PathBuf>| folder.join(&path.value);
+        let certificates = tls.certificates.iter().map(|pair| Certificate {
+            cert: path(&pair.cert),
+            key: path(&pair.key),
+            ocsp: pair.ocsp.as_ref().map(path),
+        });
+        Self {
+            certificates: certificates.collect(),
+            client_ca: tls.client_ca.as_ref().map(path),
+            client_auth: tls.client_auth,
+            alpn: tls.alpn.iter().map(|protocol| protocol.name()).collect(),
+            min_version: tls.min_version,
+        }
+    }
+
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.certificates.iter().flat_map(|pair| {
+            [Some(&pair.cert), Some(&pair.key), pair.ocsp.as_ref()].into_iter().flatten()
+        });
+        pairs.chain(&self.client_ca).map(PathBuf::as_path)
+    }
+
+    /// Reads them, and gives what is in them to `used`.
+    fn read<T>(
+        &self,
+        used: impl FnOnce(&ServerSettings<'_>) -> Result<T, TlsError>,
+    ) -> Result<T, Fault> {
+        let read = |path: &PathBuf| read(path).map_err(Fault::Plan);
+        let files = self.certificates.iter().map(|pair| {
+            let ocsp = pair.ocsp.as_ref().map(read).transpose()?;
+            Ok((read(&pair.cert)?, read(&pair.key)?, ocsp))
+        });
+        let files = files.collect::<Result<Vec<_>, Fault>>()?;
+        let clients = self.client_ca.as_ref().map(|path| {
+            let authorities = Arc::new(authorities(&read(path)?).map_err(Fault::Tls)?);
+            Ok(server::ClientAuth {
+                authorities,
+                required: self.client_auth == ClientAuth::Required,
+            })
+        });
+        let settings = ServerSettings {
+            pairs: files
+                .iter()
+                .map(|(chain, key, ocsp)| (PemPair { chain, key }, ocsp.as_deref()))
+                .collect(),
+            alpn: &self.alpn,
+            min_version: self.min_version,
+            clients: clients.transpose()?,
+        };
+        used(&settings).map_err(Fault::Tls)
+    }
+}
+
+/// A service whose TLS can be made anew from its files.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// The service.
+    pub service: String,
+    /// Its files.
+    pub files: Arc<ServerFiles>,
+    server: Arc<Server>,
+}
+
+impl Reload {
+    /// Takes the files as they are now. What begins from then on is made with them.
+    ///
+    /// # Errors
+    /// [`PlanError`] if they cannot be read or used: then all stays as it is.
+    pub fn run(&self) -> Result<(), PlanError> {
+        let reloaded = self.files.read(|settings| self.server.reload(settings));
+        reloaded.map_err(|fault| fault.of_service(&self.service))
+    }
+}
+
+impl Plan {
+    /// The services whose TLS can be made anew from files.
+    pub fn reloads(&self) -> Vec<Reload> {
+        let each = self.engine.services.iter().zip(&self.applications);
+        let each = each.filter_map(|(service, application)| {
+            let Protocol::Http(_, Some(tls)) = &application.as_ref()?.protocol else { return None };
+            Some(Reload {
+                service: service.name.clone(),
+                files: Arc::clone(tls.files.as_ref()?),
+                server: Arc::clone(&tls.server),
+            })
+        });
+        each.collect()
+    }
+}
+
+/// TLS with the clients of `service`.
+pub(super) fn server(service: &Service, tls: &Tls, folder: &Path) -> Result<TlsPlan, PlanError> {
+    let files = ServerFiles::of(tls, folder);
+    let scope = tls.key_log.as_ref().map(|log| key_log(log, folder));
+    let server = files.read(|settings| Server::new(settings, scope));
+    let server = server.map_err(|fault| fault.of_service(&service.name.value))?;
+    let key_log = tls.key_log.as_ref().map(|log| {
+        let of = |names: Vec<String>, all: &str| match names.is_empty() {
+            true => all.to_owned(),
+            false => names.join(", "),
+        };
+        let names = of(log.sni.iter().map(|name| name.value.clone()).collect(), "any server name");
+        let clients = of(log.clients.iter().map(|net| net.to_string()).collect(), "any client");
+        format!("{}, of {names}, {clients}", folder.join(&log.path.value).display())
+    });
+    Ok(TlsPlan { server: Arc::new(server), files: Some(Arc::new(files)), key_log })
+}
+
+fn key_log(log: &model::KeyLog, folder: &Path) -> KeyLogScope {
+    let mut names = Names::default();
+    for name in &log.sni {
+        names.add(&name.value, ());
+    }
+    KeyLogScope {
+        names,
+        clients: log.clients.iter().map(|network| network.value).collect(),
+        log: Arc::new(KeyFile::new(folder.join(&log.path.value))),
+    }
+}
+
+/// Reads a file of certificates or of a key.
+fn read(path: &Path) -> Result<Vec<u8>, PlanError> {
+    let path = path.to_owned();
     crate::config::read_pem(&path).map_err(|source| PlanError::File { path, source })
 }
 
@@ -47,13 +208,22 @@ enum Fault {
     Tls(TlsError),
 }
 
+impl Fault {
+    fn of_service(self, service: &str) -> PlanError {
+        match self {
+            Self::Plan(error) => error,
+            Self::Tls(source) => PlanError::Tls { service: service.to_owned(), source },
+        }
+    }
+}
+
 fn backend_tls(
     address: SocketAddr,
     tls: &model::BackendTls,
     folder: &Path,
     system: &mut Option<Arc<RootCertStore>>,
 ) -> Result<BackendTls, Fault> {
-    let read = |path: &Path| read(folder, path).map_err(Fault::Plan);
+    let read = |path: &Path| read(&folder.join(path)).map_err(Fault::Plan);
     let authorities = match &tls.ca {
         Some(path) => Arc::new(authorities(&read(path)?).map_err(Fault::Tls)?),
         None => match system {

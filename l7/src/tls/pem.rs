@@ -51,6 +51,11 @@ pub enum TlsError {
         /// What rustls says.
         source: rustls::Error,
     },
+    /// What is to be stapled is no OCSP response in DER that says anything.
+    BadOcsp {
+        /// Which pair.
+        pair: usize,
+    },
     /// There is no certificate among those of authorities.
     NoAuthority,
     /// The bytes with certificates of authorities are not PEM.
@@ -85,6 +90,20 @@ pub(super) fn certified_key(
     })
 }
 
+/// What is stapled to the certificate of pair number `pair`: an OCSP response whose status is that it was
+/// successful (RFC 6960 section 4.2.1).
+pub(super) fn stapled(pair: usize, response: &[u8]) -> Result<Vec<u8>, TlsError> {
+    let is_one = match response {
+        // A sequence, whose length is in so many bytes; the status is the first in it.
+        [0x30, 0x82, high, low, 0x0a, 1, 0, rest @ ..] => {
+            usize::from(u16::from_be_bytes([*high, *low])) == 3 + rest.len()
+        }
+        [0x30, 0x81, length, 0x0a, 1, 0, rest @ ..] => usize::from(*length) == 3 + rest.len(),
+        _ => false,
+    };
+    if is_one { Ok(response.to_vec()) } else { Err(TlsError::BadOcsp { pair }) }
+}
+
 /// Those who may vouch for a peer, out of their certificates.
 ///
 /// # Errors
@@ -117,6 +136,9 @@ impl fmt::Display for TlsError {
                 write!(f, "certificate {pair}: the key belongs to another certificate")
             }
             Self::Unusable { pair, source } => write!(f, "certificate {pair}: {source}"),
+            Self::BadOcsp { pair } => {
+                write!(f, "certificate {pair}: no successful OCSP response in DER")
+            }
             Self::NoAuthority => f.write_str("no certificate of an authority in the PEM"),
             Self::BadAuthorityPem(source) => write!(f, "authorities: not PEM: {source}"),
             Self::BadAuthority(source) => write!(f, "authorities: {source}"),

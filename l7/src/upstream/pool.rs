@@ -127,6 +127,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Pool<T> {
         }
     }
 
+    /// Ends all connections that are idle, in order.
+    pub(crate) fn clear(&self) {
+        for stack in self.stacks.borrow_mut().iter_mut().flatten() {
+            stack.idle.drain(..).for_each(|idle| super::close(idle.stream));
+        }
+    }
+
     /// How many connections to `backend` are idle.
     pub(crate) fn idle(&self, backend: usize) -> usize {
         let stacks = self.stacks.borrow();

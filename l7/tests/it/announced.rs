@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::unserved::Unserved;
-use l7::{SpliceService, Timeouts, splice};
+use l7::{Config, Forwarded, SpliceService, Timeouts, splice};
 use nat::Prefix;
 use netstack::wire::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -142,6 +142,85 @@ async fn a_header_that_is_bad_missing_or_slow_ends_the_connection() {
         assert_eq!(began.elapsed(), Timeouts::default().handshake);
         assert_eq!(service.stats().unserved.of(Unserved::SlowProxyHeader), 1);
         assert_eq!(network.connects.borrow().len(), 0);
+    })
+    .await;
+}
+
+/// A service of mode `http` whose clients and backends are told of clients.
+fn site(network: &Rc<Network>) -> Rc<l7::Service<Connector>> {
+    network.service(Config {
+        forwarded: Forwarded::Replace,
+        proxy_from: trusted(),
+        proxy_protocol: Some(Version::V1),
+        ..Config::default()
+    })
+}
+
+/// Takes a header as the first of each connection, then answers with it and what it is told in each request.
+fn says_who() -> Backend {
+    serves(|mut stream, number| async move {
+        let mut header = Vec::new();
+        while !header.ends_with(b"\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => header.push(byte),
+                Err(_) => return,
+            }
+        }
+        let header = String::from_utf8(header).unwrap();
+        while let Some((head, _)) = read_request(&mut stream).await {
+            let client = field(&head, "X-Forwarded-For").unwrap();
+            let body = format!("{number} {} {client}", header.trim_end());
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+}
+
+async fn ask_on(stream: &mut DuplexStream) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let head = read_head(stream).await.unwrap();
+    String::from_utf8(read_body(stream, &head).await).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_mode_http_a_connection_to_a_backend_is_of_one_client() {
+    local(async {
+        let network = Network::new([says_who()]);
+        let service = site(&network);
+        let dial = |peer: SocketAddr| {
+            let (near, far) = duplex(PIPE);
+            spawn_local(l7::accept(far, peer, local_address(), None, Rc::clone(&service)));
+            near
+        };
+        let mut announced = dial(peer());
+        let header = Version::V2.header(client_address(), asked_for());
+        announced.write_all(&header).await.unwrap();
+        let mut stranger = dial(([10, 2, 0, 5], 1).into());
+        let expected =
+            |number, client: &str, ends: &str| format!("{number} PROXY TCP4 {ends} {client}");
+        for _ in 0..2 {
+            let told = ask_on(&mut announced).await;
+            let ends = "192.0.2.7 203.0.113.9 1234 443";
+            assert_eq!(told, expected(0, "192.0.2.7", ends), "its own connection, kept");
+            let told = ask_on(&mut stranger).await;
+            assert_eq!(told, expected(1, "10.2.0.5", "10.2.0.5 10.99.0.2 1 80"));
+        }
+        assert_eq!(service.idle_connections(0), 0, "nobody else may have one");
+        assert_eq!(service.stats().upstream_reuses.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_mode_http_a_bad_header_ends_the_connection_too() {
+    local(async {
+        let service = site(&Network::new([says_who()]));
+        let (mut near, far) = duplex(PIPE);
+        spawn_local(l7::accept(far, peer(), local_address(), None, Rc::clone(&service)));
+        near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert!(ended(&mut near).await);
+        assert_eq!(service.stats().unserved.of(Unserved::NoProxyHeader), 1);
+        assert_eq!((service.stats().connections.get(), service.stats().requests.get()), (1, 0));
     })
     .await;
 }

@@ -1,15 +1,21 @@
 //! TLS by server name, with a rustls client.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use l7::tls::serve_tls;
-use l7::tls::server::{PemPair, server_config};
+use l7::tls::names::Names;
+use l7::tls::pem::authorities;
+use l7::tls::server::{
+    ClientAuth, KeyLogScope, MinVersion, PemPair, Server, ServerSettings, TlsError,
+};
+use l7::unserved::Unserved;
 use l7::{Config, Forwarded};
+use netstack::wire::Address;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,6 +28,12 @@ struct Pair {
     der: CertificateDer<'static>,
 }
 
+impl Pair {
+    fn pem(&self) -> PemPair<'_> {
+        PemPair { chain: self.chain.as_bytes(), key: self.key.as_bytes() }
+    }
+}
+
 fn pair(name: &str) -> Pair {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     Pair {
@@ -31,12 +43,18 @@ fn pair(name: &str) -> Pair {
     }
 }
 
-fn config(pairs: &[Pair]) -> Arc<ServerConfig> {
-    let pems: Vec<_> = pairs
-        .iter()
-        .map(|pair| PemPair { chain: pair.chain.as_bytes(), key: pair.key.as_bytes() })
-        .collect();
-    Arc::new(server_config(&pems, &["http/1.1"]).unwrap())
+/// The settings of a service with these certificates.
+fn settings(pairs: &[Pair]) -> ServerSettings<'_> {
+    ServerSettings {
+        pairs: pairs.iter().map(|pair| (pair.pem(), None)).collect(),
+        alpn: &["http/1.1"],
+        min_version: MinVersion::Tls12,
+        clients: None,
+    }
+}
+
+fn config(pairs: &[Pair]) -> Arc<Server> {
+    Arc::new(Server::new(&settings(pairs), None).unwrap())
 }
 
 fn trusting(pairs: &[Pair]) -> ClientConfig {
@@ -55,13 +73,13 @@ fn trusting(pairs: &[Pair]) -> ClientConfig {
 
 async fn connect(
     service: &Rc<l7::Service<Connector>>,
-    server: &Arc<ServerConfig>,
+    server: &Arc<Server>,
     client: &Arc<ClientConfig>,
     name: &'static str,
 ) -> std::io::Result<TlsStream<DuplexStream>> {
     let (near, far) = duplex(PIPE);
-    let task = serve_tls(far, peer(), local_address(), Arc::clone(server), Rc::clone(service));
-    spawn_local(task);
+    let server = Some(Arc::clone(server));
+    spawn_local(l7::accept(far, peer(), local_address(), server, Rc::clone(service)));
     let name = ServerName::try_from(name).unwrap();
     TlsConnector::from(Arc::clone(client)).connect(name, near).await
 }
@@ -113,7 +131,7 @@ async fn sessions_resume() {
             expect(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
             kinds.push(stream.get_ref().1.handshake_kind().unwrap());
         }
-        assert_eq!(kinds, [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]);
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
     })
     .await;
 }
@@ -151,11 +169,306 @@ async fn a_handshake_that_stalls_ends() {
         let service = Network::new([]).service(Config::default());
         let (mut near, far) = duplex(PIPE);
         let service_of = Rc::clone(&service);
-        let task = Box::pin(serve_tls(far, peer(), local_address(), config(&pairs), service_of));
+        let server = Some(config(&pairs));
+        let task = Box::pin(l7::accept(far, peer(), local_address(), server, service_of));
         let began = tokio::time::Instant::now();
         task.await;
         assert_eq!(began.elapsed(), service.config().timeouts.handshake);
         assert!(ended(&mut near).await);
+        assert_eq!(service.stats().unserved.of(Unserved::SlowHandshake), 1);
+    })
+    .await;
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn site() -> Rc<l7::Service<Connector>> {
+    Network::new([answers(OK)]).service(Config::default())
+}
+
+/// Asks once; how the handshake was made.
+async fn asked(
+    service: &Rc<l7::Service<Connector>>,
+    server: &Arc<Server>,
+    client: &Arc<ClientConfig>,
+) -> std::io::Result<HandshakeKind> {
+    let mut stream = connect(service, server, client, "a.lab").await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.lab\r\n\r\n").await?;
+    let mut answer = vec![0; OK.len()];
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(answer, OK.as_bytes());
+    Ok(stream.get_ref().1.handshake_kind().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_change_for_new_connections_and_bad_ones_change_nothing() {
+    local(async {
+        let (old, new) = ([pair("a.lab")], [pair("a.lab")]);
+        let server = config(&old);
+        let [trusts_old, trusts_new] = [&old, &new].map(|pairs| Arc::new(trusting(pairs)));
+        let service = site();
+        let mut early = connect(&service, &server, &trusts_old, "a.lab").await.unwrap();
+        let torn = PemPair { chain: new[0].chain.as_bytes(), key: old[0].key.as_bytes() };
+        let torn = ServerSettings { pairs: vec![(torn, None)], ..settings(&new) };
+        assert!(matches!(server.reload(&torn), Err(TlsError::KeyMismatch { pair: 0 })));
+        assert_eq!(asked(&service, &server, &trusts_old).await.unwrap(), HandshakeKind::Full);
+        server.reload(&settings(&new)).unwrap();
+        assert_eq!(asked(&service, &server, &trusts_new).await.unwrap(), HandshakeKind::Full);
+        // What was agreed on before goes on, and is taken up again.
+        assert_eq!(asked(&service, &server, &trusts_old).await.unwrap(), HandshakeKind::Resumed);
+        early.write_all(b"GET / HTTP/1.1\r\nHost: a.lab\r\n\r\n").await.unwrap();
+        expect(&mut early, OK).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_of_an_older_version_are_refused_if_so_configured() {
+    local(async {
+        let pairs = [pair("a.lab")];
+        let mut old = trusting(&pairs);
+        old = ClientConfig::builder_with_provider(Arc::clone(old.crypto_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates({
+                let mut roots = RootCertStore::empty();
+                roots.add(pairs[0].der.clone()).unwrap();
+                roots
+            })
+            .with_no_client_auth();
+        let old = Arc::new(old);
+        let (service, server) = (site(), config(&pairs));
+        let stream = connect(&service, &server, &old, "a.lab").await.unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_2));
+        let strict = ServerSettings { min_version: MinVersion::Tls13, ..settings(&pairs) };
+        let server = Arc::new(Server::new(&strict, None).unwrap());
+        assert!(connect(&service, &server, &old, "a.lab").await.is_err());
+        assert_eq!(service.stats().unserved.of(Unserved::HandshakeFailed), 1);
+        assert!(asked(&service, &server, &Arc::new(trusting(&pairs))).await.is_ok());
+    })
+    .await;
+}
+
+/// A client that shows `identity`, if it is asked and has one.
+fn identified(pairs: &[Pair], identity: Option<&Pair>) -> Arc<ClientConfig> {
+    let mut config = trusting(pairs);
+    if let Some(identity) = identity {
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        pairs.iter().for_each(|pair| roots.add(pair.der.clone()).unwrap());
+        config = ClientConfig::builder_with_provider(Arc::clone(config.crypto_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![identity.der.clone()], key)
+            .unwrap();
+    }
+    Arc::new(config)
+}
+
+fn asks_for(client: &Pair, required: bool) -> Option<ClientAuth> {
+    let authorities = Arc::new(authorities(client.chain.as_bytes()).unwrap());
+    Some(ClientAuth { authorities, required })
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_are_asked_who_they_are() {
+    local(async {
+        let (pairs, alice, eve) = ([pair("a.lab")], pair("alice.lab"), pair("eve.lab"));
+        let service = site();
+        for (required, identity, served) in [
+            (true, Some(&alice), true),
+            (true, None, false),
+            (true, Some(&eve), false),
+            (false, Some(&alice), true),
+            (false, None, true),
+            // One that lies is not better off for not being asked in earnest.
+            (false, Some(&eve), false),
+        ] {
+            let asks = ServerSettings { clients: asks_for(&alice, required), ..settings(&pairs) };
+            let server = Arc::new(Server::new(&asks, None).unwrap());
+            let asked = asked(&service, &server, &identified(&pairs, identity)).await;
+            assert_eq!(asked.is_ok(), served, "required: {required}, {asked:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_clients_end_when_others_vouch_for_them() {
+    local(async {
+        let (pairs, alice, bob) = ([pair("a.lab")], pair("alice.lab"), pair("bob.lab"));
+        let asks = |client| ServerSettings { clients: asks_for(client, true), ..settings(&pairs) };
+        let server = Arc::new(Server::new(&asks(&alice), None).unwrap());
+        let (service, client) = (site(), identified(&pairs, Some(&alice)));
+        assert_eq!(asked(&service, &server, &client).await.unwrap(), HandshakeKind::Full);
+        server.reload(&asks(&alice)).unwrap();
+        assert_eq!(asked(&service, &server, &client).await.unwrap(), HandshakeKind::Resumed);
+        server.reload(&asks(&bob)).unwrap();
+        assert!(asked(&service, &server, &client).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ocsp_response_is_stapled_if_it_is_one() {
+    /// Keeps what is stapled; the certificate itself is not looked at.
+    #[derive(Debug)]
+    struct Stapled(Mutex<Vec<u8>>, Arc<rustls::crypto::CryptoProvider>);
+
+    impl rustls::client::danger::ServerCertVerifier for Stapled {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            ocsp: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            ocsp.clone_into(&mut self.0.lock().unwrap());
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &self.1.signature_verification_algorithms;
+            rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &self.1.signature_verification_algorithms;
+            rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.1.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    local(async {
+        let pairs = [pair("a.lab")];
+        let with = |ocsp| {
+            let mut settings = settings(&pairs);
+            settings.pairs[0].1 = Some(ocsp);
+            Server::new(&settings, None)
+        };
+        // Their contents are the client's affair.
+        let long = [&[0x30, 0x82, 1, 3, 0x0a, 1, 0][..], &[7; 256]].concat();
+        for response in [&[0x30, 0x81, 4, 0x0a, 1, 0, 7][..], &long] {
+            let server = Arc::new(with(response).unwrap());
+            let mut client = trusting(&pairs);
+            let stapled = Stapled(Mutex::default(), Arc::clone(client.crypto_provider()));
+            let stapled = Arc::new(stapled);
+            client.dangerous().set_certificate_verifier(Arc::clone(&stapled) as _);
+            connect(&site(), &server, &Arc::new(client), "a.lab").await.unwrap();
+            assert_eq!(*stapled.0.lock().unwrap(), response);
+        }
+        // Not successful; cut; more behind it; a page that says that there is none.
+        for bad in [&[0x30, 3, 0x0a, 1, 6][..], &long[..99], &[&long[..], b"x"].concat(), b"<html>"]
+        {
+            assert!(matches!(with(bad), Err(TlsError::BadOcsp { pair: 0 })), "{bad:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_the_host_of_another_certificate_is_misdirected() {
+    local(async {
+        let pairs = [pair("a.lab"), pair("b.lab")];
+        let (server, trusting) = (config(&pairs), Arc::new(trusting(&pairs)));
+        let service = site();
+        for (target, host, status) in [
+            ("/", "a.lab", "200"),
+            ("/", "A.LAB:443", "200"),
+            ("/", "b.lab", "421"),
+            ("https://b.lab/", "b.lab", "421"),
+            // What none is for gets the first, as it would have.
+            ("/", "other.lab", "200"),
+        ] {
+            let mut stream = connect(&service, &server, &trusting, "a.lab").await.unwrap();
+            let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let head = read_head(&mut stream).await.unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {host}: {head}");
+        }
+    })
+    .await;
+}
+
+/// Counts secrets.
+#[derive(Debug, Default)]
+struct Count(Mutex<usize>);
+
+impl rustls::KeyLog for Count {
+    fn log(&self, _: &str, _: &[u8], _: &[u8]) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_logged_of_those_names_and_clients_alone() {
+    local(async {
+        let pairs = [pair("a.lab")];
+        let network = |first| nat::Prefix::new(Address::from_v4([10, first, 0, 0]), 16).unwrap();
+        for (name, clients, logged) in [
+            (None, vec![], true),
+            (Some("a.lab"), vec![], true),
+            (Some("*.a.lab"), vec![], false),
+            (None, vec![network(1)], true),
+            (None, vec![network(2)], false),
+            (Some("a.lab"), vec![network(2), network(1)], true),
+            (Some("b.lab"), vec![network(1)], false),
+        ] {
+            let count = Arc::new(Count::default());
+            let mut names = Names::default();
+            name.map(|name| names.add(name, ()));
+            let log = Arc::clone(&count) as Arc<dyn rustls::KeyLog>;
+            let shown = format!("{name:?} {clients:?}");
+            let scope = KeyLogScope { names, clients, log };
+            let server = Arc::new(Server::new(&settings(&pairs), Some(scope)).unwrap());
+            asked(&site(), &server, &Arc::new(trusting(&pairs))).await.unwrap();
+            assert_eq!(*count.0.lock().unwrap() > 0, logged, "{shown}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_hello_is_answered_by_an_alert_with_a_scope_and_without() {
+    local(async {
+        let pairs = [pair("a.lab")];
+        let scope = || KeyLogScope {
+            names: Names::default(),
+            clients: Vec::new(),
+            log: Arc::new(Count::default()),
+        };
+        for scope in [None, Some(scope())] {
+            let server = Arc::new(Server::new(&settings(&pairs), scope).unwrap());
+            let service = site();
+            let (mut near, far) = duplex(PIPE);
+            spawn_local(l7::accept(
+                far,
+                peer(),
+                local_address(),
+                Some(server),
+                Rc::clone(&service),
+            ));
+            near.write_all(&[22, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await.unwrap();
+            let mut alert = Vec::new();
+            near.read_to_end(&mut alert).await.unwrap();
+            assert_eq!((alert[0], alert[5..].to_vec()), (21, vec![2, 50]));
+            assert_eq!(service.stats().unserved.of(Unserved::HandshakeFailed), 1);
+        }
     })
     .await;
 }

@@ -8,6 +8,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use l7::limits::PROXY_HEADER_BYTES;
+use l7::proxy_protocol::{self, read::Parsed};
 use l7::tls::keys::{ClientRandom, Keys};
 use l7::transaction::{Part, Transaction};
 use nat::account::View;
@@ -378,8 +380,9 @@ impl Recorder {
     ) {
         let Some(connection) = self.connections.all.get_mut(&id) else { return };
         let Some(segment) = connection.streams.place(way, headers, data) else { return };
-        if self.options.keys && way == Way::In && segment.start == 0 && connection.random.is_none()
-        {
+        // A PROXY header may come before the hello: ours to a backend, or one to us.
+        let is_early = segment.start < PROXY_HEADER_BYTES as u64;
+        if self.options.keys && is_early && connection.random.is_none() {
             connection.random = client_random(data, segment.len);
         }
         connection.ended |= segment.ends;
@@ -458,9 +461,14 @@ fn is_first_syn(headers: &Headers) -> bool {
     flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK)
 }
 
-/// The random bytes of the client's hello at the end of a packet, if it is one.
+/// The random bytes of a client's hello at the end of a packet, if it is one: of the service's client, or
+/// ours to a backend.
 fn client_random(data: &[u8], len: u64) -> Option<ClientRandom> {
     let hello = data.get(data.len().checked_sub(usize::try_from(len).ok()?)?..)?;
+    let hello = match proxy_protocol::read::parse(hello) {
+        Ok(Parsed::Header { len, .. }) => hello.get(len..)?,
+        _ => hello,
+    };
     let (record, handshake) = (*hello.first()?, *hello.get(5)?);
     if (record, handshake) != (22, 1) {
         return None;

@@ -9,9 +9,11 @@ use super::super::diagnostic::{Diagnostic, quoted};
 use super::super::model::{Config, Spanned};
 
 pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>) {
-    let tls = config.services.iter().filter_map(|service| service.tls.as_ref());
-    for certificate in tls.flat_map(|tls| &tls.certificates) {
-        for file in [&certificate.cert, &certificate.key] {
+    for tls in config.services.iter().filter_map(|service| service.tls.as_ref()) {
+        let certificates = tls.certificates.iter();
+        let pairs =
+            certificates.flat_map(|pair| [&pair.cert, &pair.key].into_iter().chain(&pair.ocsp));
+        for file in pairs.chain(&tls.client_ca) {
             found.extend(unreadable(file, folder));
         }
     }

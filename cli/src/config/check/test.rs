@@ -104,6 +104,20 @@ fn simulation(config: &Config, sim: &Simulation, found: &mut Vec<Diagnostic>) {
         unfit(place, label, "simulate a service without `proxy-protocol`");
         return;
     }
+    if service.pool.is_none() {
+        unfit(place, "its clients need TLS", "give it a `pool` for clients without");
+        return;
+    }
+    let of_pool = service.pool.as_ref().and_then(|name| config.pool(name));
+    if of_pool.is_some_and(|pool| pool.backends.iter().any(|backend| backend.tls.is_some())) {
+        unfit(place, "its backends speak TLS", "simulate a service whose backends do not");
+        return;
+    }
+    if !service.proxy_protocol_from.is_empty() {
+        let help = "simulate a service without `proxy-protocol-from`";
+        unfit(place, "its clients send a PROXY header", help);
+        return;
+    }
     if target(service, sim.client.value).is_none() {
         let label = "it listens on no TCP port of one address of the client's IP version";
         unfit(place, label, "simulate a service that does, or give a client of its IP version");

@@ -30,7 +30,7 @@ pub use service::{
     SniRoute, Tunnel, Upstream,
 };
 pub use tcp::Tcp;
-pub use tls::{Alpn, BackendTls, Certificate, Tls};
+pub use tls::{Alpn, BackendTls, Certificate, ClientAuth, KeyLog, Tls};
 
 pub use test::{
     Act, BackendStep, COUNTERS, Counter, Kill, LinkFaults, NamedCounter, Simulation, Step, Test,

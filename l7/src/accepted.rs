@@ -1,0 +1,83 @@
+//! A client's connection of mode `http`, before its first request: who the client is, and TLS.
+//!
+//! # Theory of operation
+//! If the client is one that begins with a PROXY header, that is read first, and says who it is from then
+//! on. If the service has TLS, that comes next. A connection that does not get so far is counted by the
+//! [reason](Unserved) and closed.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::limits::LINGER_TIME;
+use crate::proxy::serve_accepted;
+use crate::proxy_protocol::Ends;
+use crate::service::Service;
+use crate::tls::server::Server;
+use crate::tls::session::Session;
+use crate::unserved::Unserved;
+use crate::upstream::Connect;
+
+/// What is known of a client's connection.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The client and what it connected to, as its connection or a PROXY header has it.
+    pub ends: Ends,
+    /// The same as packets have it.
+    pub wire: Ends,
+    /// What was agreed on in the handshake; nothing without TLS.
+    pub session: Option<Rc<Session>>,
+}
+
+impl Accepted {
+    /// A connection of `peer` to `local`, of which nothing else is known.
+    pub const fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
+        let wire = Ends { client: peer, service: local };
+        Self { ends: wire, wire, session: None }
+    }
+}
+
+/// Serves one client connection to its end: from `peer`, made to `local`; inside TLS, if there is `tls`.
+/// Must run within a `LocalSet`.
+pub async fn accept<S, C>(
+    mut client: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    tls: Option<Arc<Server>>,
+    service: Rc<Service<C>>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    C: Connect,
+{
+    let mut accepted = Accepted::plain(peer, local);
+    let limit = service.config.timeouts.handshake;
+    match service.config.proxy_from.receive(&mut client, peer, local, limit).await {
+        Ok(ends) => accepted.ends = ends,
+        Err(reason) => return give_up(&service, peer, reason),
+    }
+    let Some(tls) = tls else { return serve_accepted(client, accepted, service).await };
+    match timeout(limit, tls.accept(client, accepted.ends.client)).await {
+        Ok(Ok((stream, session))) => {
+            accepted.session = Some(Rc::new(session));
+            serve_accepted(stream, accepted, service).await;
+        }
+        Ok(Err((error, client))) => {
+            tracing::debug!(%peer, %error, "handshake failed");
+            give_up(&service, peer, Unserved::HandshakeFailed);
+            if let Some(mut client) = client {
+                // In order, or the alert that says why is lost.
+                let _ = timeout(LINGER_TIME, client.shutdown()).await;
+            }
+        }
+        Err(_) => give_up(&service, peer, Unserved::SlowHandshake),
+    }
+}
+
+fn give_up<C: Connect>(service: &Service<C>, peer: SocketAddr, reason: Unserved) {
+    tracing::debug!(%peer, reason = reason.name(), "client closed: {reason}");
+    service.stats.connections.bump();
+    service.stats.unserved.bump(reason);
+}
