@@ -147,6 +147,11 @@ fn tls_passthrough() {
 }
 
 #[test]
+fn tls_everywhere() {
+    example("tls.toml");
+}
+
+#[test]
 fn canary() {
     example("canary.toml");
 }
