@@ -25,7 +25,7 @@ const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 14] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 15] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
