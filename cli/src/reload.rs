@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::plan::Reload;
+use crate::plan::{Plan, Reload};
 
 /// From one look at the files to the next.
 const EVERY: Duration = Duration::from_secs(5);
@@ -31,17 +31,25 @@ struct Stamp {
 
 /// The services whose files are looked at.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+struct Watcher {
     watched: Vec<(Reload, Vec<Option<Stamp>>)>,
     hangup: Signal,
 }
 
+/// Has the certificates of a plan watched from now on. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The signal cannot be listened to.
+pub(crate) fn start(plan: &Plan) -> io::Result<()> {
+    if let Some(watcher) = Watcher::new(plan.reloads())? {
+        tokio::spawn(watcher.run());
+    }
+    Ok(())
+}
+
 impl Watcher {
     /// Looks at the files of these services from now on; nothing if there are none.
-    ///
-    /// # Errors
-    /// The signal cannot be listened to.
-    pub(crate) fn new(reloads: Vec<Reload>) -> io::Result<Option<Self>> {
+    fn new(reloads: Vec<Reload>) -> io::Result<Option<Self>> {
         if reloads.is_empty() {
             return Ok(None);
         }
@@ -54,7 +62,7 @@ impl Watcher {
     }
 
     /// Watches without end.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let mut interval = interval(EVERY);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -79,19 +87,34 @@ impl Watcher {
     }
 }
 
+/// What came of a look at the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// They are as they were.
+    Same,
+    /// They changed, or it was asked for, and they are used.
+    Taken,
+    /// They cannot be used: the old ones are.
+    Kept,
+}
+
 /// Takes the files if they changed, or it was `asked` for.
-fn look(reload: &Reload, known: &mut Vec<Option<Stamp>>, asked: bool) {
+fn look(reload: &Reload, known: &mut Vec<Option<Stamp>>, asked: bool) -> Seen {
     // Before they are read, so that what changes meanwhile is seen the next time.
     let now = stamps(reload);
     if now == *known && !asked {
-        return;
+        return Seen::Same;
     }
     *known = now;
     let service = &reload.service;
     match reload.run() {
-        Ok(()) => tracing::info!("service `{service}` uses its certificates as they are now"),
+        Ok(()) => {
+            tracing::info!("service `{service}` uses its certificates as they are now");
+            Seen::Taken
+        }
         Err(error) => {
             tracing::warn!("service `{service}` keeps its certificates as they were: {error}");
+            Seen::Kept
         }
     }
 }
@@ -104,4 +127,64 @@ fn stamps(reload: &Reload) -> Vec<Option<Stamp>> {
 fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok()?;
     Some(Stamp { modified: found.modified().ok(), length: found.len(), inode: found.ino() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, examine};
+
+    const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/labs/tls");
+
+    const SITE: &str = r#"
+        version = 1
+        [[leg]]
+        name = "balun0"
+        address = ["10.99.0.254/24"]
+        [pool.web]
+        backend = [{ name = "web1", address = "10.2.0.11:80" }]
+        [[service]]
+        name = "site"
+        listen = "tcp 10.99.0.1:443"
+        mode = "http"
+        pool = "web"
+        tls = { certificates = [{ cert = "site.pem", key = "site.key" }], client-ca = "ca.pem" }
+    "#;
+
+    #[test]
+    fn files_are_taken_when_they_change_and_can_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = |name: &str| {
+            // A new file, as tools that renew certificates make one.
+            let new = folder.path().join("new");
+            fs::copy(Path::new(LAB).join(name), &new).unwrap();
+            fs::rename(new, folder.path().join(name)).unwrap();
+        };
+        ["site.pem", "site.key", "ca.pem"].map(copy);
+        let (config, found) = examine(SITE, Environment::Check { folder: folder.path() });
+        let config = config.unwrap_or_else(|| panic!("{found:?}"));
+        let plan = Plan::from_config(&config, folder.path(), 1).unwrap();
+        let reload = plan.reloads().remove(0);
+        let mut known = stamps(&reload);
+        assert_eq!(look(&reload, &mut known, false), Seen::Same);
+        assert_eq!(look(&reload, &mut known, true), Seen::Taken, "it was asked for");
+        for name in ["site.pem", "site.key", "ca.pem"] {
+            copy(name);
+            assert_eq!(look(&reload, &mut known, false), Seen::Taken, "{name}");
+            assert_eq!(look(&reload, &mut known, false), Seen::Same, "{name}");
+            for bad in ["", "-----BEGIN CERTIFICATE-----"] {
+                fs::write(folder.path().join(name), bad).unwrap();
+                assert_eq!(look(&reload, &mut known, false), Seen::Kept, "{name}: {bad}");
+            }
+            fs::remove_file(folder.path().join(name)).unwrap();
+            assert_eq!(look(&reload, &mut known, false), Seen::Kept, "{name}");
+            copy(name);
+            assert_eq!(look(&reload, &mut known, false), Seen::Taken, "{name}");
+        }
+        let error = {
+            fs::remove_file(folder.path().join("ca.pem")).unwrap();
+            reload.run().unwrap_err().to_string()
+        };
+        assert!(error.starts_with("cannot read `") && error.contains("ca.pem"), "{error}");
+    }
 }

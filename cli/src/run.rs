@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::capture::Tapped as _;
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
-use crate::reload::Watcher;
+use crate::reload;
 use crate::runtime::{Clock, Runtime};
 use crate::summary::{self, Summary};
 
@@ -110,9 +110,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let written = plan.written.take();
         let config = capture.as_ref().map(|capture| capture.config.clone()).unwrap_or_default();
         let origin = Run { seed, config };
-        if let Some(watcher) = Watcher::new(plan.reloads()).map_err(RunError::Io)? {
-            tokio::spawn(watcher.run());
-        }
+        reload::start(&plan).map_err(RunError::Io)?;
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {

@@ -28,7 +28,9 @@ pub struct Accepted {
     pub ends: Ends,
     /// The same as packets have it.
     pub wire: Ends,
-    /// What was agreed on in the handshake; nothing without TLS.
+    /// It is the inside of TLS.
+    pub secure: bool,
+    /// What was agreed on in the handshake; nothing without TLS, or if somebody else has ended it.
     pub session: Option<Rc<Session>>,
 }
 
@@ -36,7 +38,7 @@ impl Accepted {
     /// A connection of `peer` to `local`, of which nothing else is known.
     pub const fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
         let wire = Ends { client: peer, service: local };
-        Self { ends: wire, wire, session: None }
+        Self { ends: wire, wire, secure: false, session: None }
     }
 }
 
@@ -61,6 +63,7 @@ pub async fn accept<S, C>(
     let Some(tls) = tls else { return serve_accepted(client, accepted, service).await };
     match timeout(limit, tls.accept(client, accepted.ends.client)).await {
         Ok(Ok((stream, session))) => {
+            accepted.secure = true;
             accepted.session = Some(Rc::new(session));
             serve_accepted(stream, accepted, service).await;
         }

@@ -41,13 +41,20 @@ use crate::upstream::Connect;
 
 /// Serves one client connection to its end.
 ///
-/// `peer` and `local` are its addresses. Must run within a `LocalSet`.
-pub async fn serve<S, C>(client: S, peer: SocketAddr, local: SocketAddr, service: Rc<Service<C>>)
-where
+/// `peer` and `local` are its addresses, `secure` says that `client` is the inside of TLS. Must run
+/// within a `LocalSet`.
+pub async fn serve<S, C>(
+    client: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    secure: bool,
+    service: Rc<Service<C>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
 {
-    serve_accepted(client, Accepted::plain(peer, local), service).await;
+    let accepted = Accepted { secure, ..Accepted::plain(peer, local) };
+    serve_accepted(client, accepted, service).await;
 }
 
 /// Serves one client connection of which that is known to its end.
@@ -57,8 +64,7 @@ where
     C: Connect,
 {
     service.stats.connections.bump();
-    let Accepted { ends, wire, session } = accepted;
-    let secure = session.is_some();
+    let Accepted { ends, wire, secure, session } = accepted;
     let watched = Watched::new(service.watch.clone(), wire.client, wire.service, secure);
     let private = service.private(ends);
     let deadline = Deadline::after(service.config.timeouts.idle);
@@ -67,6 +73,7 @@ where
         peer: ends.client,
         client_text: ends.client.ip().to_canonical().to_string(),
         local_text: ends.service.to_string(),
+        secure,
         session,
         private,
         service,
@@ -85,6 +92,7 @@ struct Connection<S, C: Connect> {
     peer: SocketAddr,
     client_text: String,
     local_text: String,
+    secure: bool,
     session: Option<Rc<Session>>,
     private: Option<Private<C::Stream>>,
     service: Rc<Service<C>>,
@@ -222,7 +230,7 @@ where
             forwarded: config.forwarded,
             client: &self.client_text,
             local: &self.local_text,
-            secure: self.session.is_some(),
+            secure: self.secure,
             name: &config.name,
         };
         self.buffers.head.clear();

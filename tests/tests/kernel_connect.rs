@@ -66,7 +66,7 @@ async fn each_request_goes_to_a_backend_that_answers() -> std::io::Result<()> {
             let balance = backends().await?;
             let service = Rc::new(Service::new(KernelConnect, balance, Config::default()));
             let (mut client, ours) = duplex(4096);
-            let serving = l7::serve(ours, CLIENT, CLIENT, Rc::clone(&service));
+            let serving = l7::serve(ours, CLIENT, CLIENT, false, Rc::clone(&service));
             let serving = tokio::task::spawn_local(serving);
             let mut names = Vec::new();
             for last in [false, false, true] {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use netstack::dev::Interface;
 use netstack::dev::pcapng::Run;
 use tokio::sync::oneshot;
 
@@ -14,9 +15,9 @@ use crate::config::model::{self, Config};
 use crate::control::{Instance, Server};
 use crate::demo::climb;
 use crate::plan::{OpenError, Plan};
-use crate::reload::Watcher;
+use crate::reload;
 use crate::run::{stop_signal, wall_clock};
-use crate::runtime::{Clock, Runtime};
+use crate::runtime::{Clock, Leg, Runtime};
 
 /// Why a lab did not come up, or did not stay up.
 #[derive(Debug)]
@@ -118,6 +119,12 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// Has certificates watched from now on; legs over the nodes' devices.
+fn begin(plan: &Plan, devices: Vec<Interface>) -> io::Result<Vec<Leg>> {
+    reload::start(plan)?;
+    plan.open_legs(devices)
+}
+
 /// Runs a lab. `ready` is called when all of it is up; data goes to `out`, talk to `talk`. Must be called
 /// before the process starts a thread.
 ///
@@ -141,7 +148,7 @@ pub fn up(
         });
         let server = server.transpose()?;
         let (mut world, tuns) = World::make(config, lab, &mut plan, (options.folder, rootless))?;
-        let legs = plan.open_legs(tuns)?;
+        let legs = begin(&plan, tuns)?;
         // Nobody listening is no reason to stop.
         let _ = announce(talk, config, lab, how);
         let changes = world.changes.take();
@@ -149,9 +156,6 @@ pub fn up(
         let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
         let run = Run { seed: plan.engine.seed, config: String::new() };
         let (capture, written) = (plan.capture.take(), plan.written.take());
-        if let Some(watcher) = Watcher::new(plan.reloads())? {
-            tokio::spawn(watcher.run());
-        }
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {

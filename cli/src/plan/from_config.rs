@@ -458,6 +458,38 @@ mod tests {
         assert_eq!(options(service), SocketOptions { congestion, keepalive });
     }
 
+    fn tcp(service: &str) -> TcpPlan {
+        let plan = plan("[snat]\naddresses = [\"10.9.0.9\"]", service);
+        match plan.applications.into_iter().next().flatten().map(|a| a.protocol) {
+            Some(Protocol::Tcp(tcp)) => tcp,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_clients_and_names_reaches_the_service() {
+        assert_eq!(tcp("mode = \"tcp\""), TcpPlan::default());
+        let names = "mode = \"tcp\"\nsni = { \"A.lab\" = \"web\" }\nproxy-protocol = \"v1\"\n\
+                     proxy-protocol-from = [\"10.8.0.0/16\"]";
+        let network = nat::Prefix::new(Address::from_v4([10, 8, 0, 0]), 16).unwrap();
+        let expected = TcpPlan {
+            sni: vec![("a.lab".to_owned(), nat::PoolId(0))],
+            sni_alone: false,
+            proxy_protocol: Some(Version::V1),
+            proxy_from: ProxyFrom::new(vec![network]),
+        };
+        assert_eq!(tcp(names), expected);
+        let http =
+            "mode = \"http\"\nproxy-protocol = \"v2\"\nproxy-protocol-from = [\"10.8.0.0/16\"]";
+        let Some(Protocol::Http(config, None)) =
+            plan("", http).applications.remove(0).map(|a| a.protocol)
+        else {
+            panic!("a service in plain text")
+        };
+        assert_eq!(config.proxy_protocol, Some(Version::V2));
+        assert_eq!(config.proxy_from, expected.proxy_from);
+    }
+
     #[test]
     fn memory_that_flows_do_not_take_is_for_the_data_of_connections_that_end_here() {
         assert_eq!(plan("", "mode = \"tcp\"").stream_memory, None);

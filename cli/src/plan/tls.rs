@@ -150,9 +150,8 @@ pub(super) fn server(service: &Service, tls: &Tls, folder: &Path) -> Result<TlsP
     let server = files.read(|settings| Server::new(settings, scope));
     let server = server.map_err(|fault| fault.of_service(&service.name.value))?;
     let key_log = tls.key_log.as_ref().map(|log| {
-        let of = |names: Vec<String>, all: &str| match names.is_empty() {
-            true => all.to_owned(),
-            false => names.join(", "),
+        let of = |names: Vec<String>, all: &str| {
+            if names.is_empty() { all.to_owned() } else { names.join(", ") }
         };
         let names = of(log.sni.iter().map(|name| name.value.clone()).collect(), "any server name");
         let clients = of(log.clients.iter().map(|net| net.to_string()).collect(), "any client");

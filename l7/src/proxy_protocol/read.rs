@@ -65,6 +65,8 @@ pub enum BadHeader {
     Malformed(&'static str),
 }
 
+const OTHER_FORM: BadHeader = BadHeader::Malformed("a line of another form");
+
 /// Reads the header that a connection begins with.
 ///
 /// # Errors
@@ -98,15 +100,14 @@ fn line(bytes: &[u8]) -> Result<Parsed, BadHeader> {
         Some(b'\n') => {}
         _ => return Err(BadHeader::Malformed("a line that does not end in CR LF")),
     }
-    let ends = text.and_then(told).ok_or(BadHeader::Malformed("a line of another form"))?;
+    let text = text.ok_or(OTHER_FORM)?;
+    let is_unknown = text == "UNKNOWN" || text.starts_with("UNKNOWN ");
+    let ends = if is_unknown { None } else { Some(told(text).ok_or(OTHER_FORM)?) };
     Ok(Parsed::Header { len: end + 2, ends })
 }
 
 /// What a line says behind its first word.
-fn told(line: &str) -> Option<Option<Ends>> {
-    if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Some(None);
-    }
+fn told(line: &str) -> Option<Ends> {
     let mut words = line.split(' ');
     let family = words.next()?;
     let mut next = || words.next();
@@ -115,12 +116,11 @@ fn told(line: &str) -> Option<Option<Ends>> {
     if next().is_some() {
         return None;
     }
-    let ends = match family {
-        "TCP4" => ends::<Ipv4Addr>(from, to, ports)?,
-        "TCP6" => ends::<Ipv6Addr>(from, to, ports)?,
-        _ => return None,
-    };
-    Some(Some(ends))
+    match family {
+        "TCP4" => ends::<Ipv4Addr>(from, to, ports),
+        "TCP6" => ends::<Ipv6Addr>(from, to, ports),
+        _ => None,
+    }
 }
 
 fn ends<A>(from: &str, to: &str, ports: (u16, u16)) -> Option<Ends>
@@ -159,8 +159,7 @@ fn binary(bytes: &[u8]) -> Result<Parsed, BadHeader> {
     let short = BadHeader::Malformed("a header that is too short for its addresses");
     let (ends, tlvs) = match (*command, *family) {
         // Nothing is known of what a LOCAL header holds.
-        (LOCAL, _) => return Ok(Parsed::Header { len, ends: None }),
-        (_, UNSPEC) => return Ok(Parsed::Header { len, ends: None }),
+        (LOCAL, _) | (_, UNSPEC) => return Ok(Parsed::Header { len, ends: None }),
         (_, TCP4) => addresses::<4>(rest).ok_or(short)?,
         (_, TCP6) => addresses::<16>(rest).ok_or(short)?,
         _ => return Err(BadHeader::Malformed("neither TCP over IPv4 nor over IPv6")),

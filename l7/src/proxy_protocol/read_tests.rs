@@ -7,8 +7,8 @@ fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-fn told_of(client: &str, service: &str) -> Option<Ends> {
-    Some(Ends { client: at(client), service: at(service) })
+fn told_of(client: &str, service: &str) -> Ends {
+    Ends { client: at(client), service: at(service) }
 }
 
 /// A binary header with this command and family, and this behind its length.
@@ -33,9 +33,12 @@ fn checksum(before: &[u8], flip: u32) -> Vec<u8> {
 #[test]
 fn lines_are_read_as_they_are_written() {
     for (line, ends) in [
-        ("PROXY TCP4 10.1.0.5 10.99.0.1 4000 443\r\n", told_of("10.1.0.5:4000", "10.99.0.1:443")),
-        ("PROXY TCP6 fd01::5 fd99::1 65535 0\r\n", told_of("[fd01::5]:65535", "[fd99::1]:0")),
-        ("PROXY TCP6 ::ffff:10.1.0.5 fd99::1 1 2\r\n", told_of("10.1.0.5:1", "[fd99::1]:2")),
+        (
+            "PROXY TCP4 10.1.0.5 10.99.0.1 4000 443\r\n",
+            Some(told_of("10.1.0.5:4000", "10.99.0.1:443")),
+        ),
+        ("PROXY TCP6 fd01::5 fd99::1 65535 0\r\n", Some(told_of("[fd01::5]:65535", "[fd99::1]:0"))),
+        ("PROXY TCP6 ::ffff:10.1.0.5 fd99::1 1 2\r\n", Some(told_of("10.1.0.5:1", "[fd99::1]:2"))),
         ("PROXY UNKNOWN\r\n", None),
         ("PROXY UNKNOWN ffff::1 what ever 9\r\n", None),
     ] {
@@ -78,14 +81,14 @@ fn lines_of_any_other_form_are_refused() {
 
 #[test]
 fn binary_headers_are_read_with_their_tlvs() {
-    let ends = told_of("10.1.0.5:4000", "10.99.0.1:443");
+    let ends = Some(told_of("10.1.0.5:4000", "10.99.0.1:443"));
     let authority = [2, 0, 5, b'a', b'.', b'l', b'a', b'b', 4, 0, 0];
     for header in [with_tlvs(&[]), with_tlvs(&authority), checksum(&authority, 0)] {
         let found = parse(&[&header[..], b"data"].concat());
         assert_eq!(found, Ok(Parsed::Header { len: header.len(), ends }), "{header:?}");
     }
     let six = Version::V2.header(at("[fd01::5]:1"), at("10.99.0.1:2"));
-    let ends = told_of("[fd01::5]:1", "10.99.0.1:2");
+    let ends = Some(told_of("[fd01::5]:1", "10.99.0.1:2"));
     assert_eq!(parse(&six), Ok(Parsed::Header { len: 52, ends }));
     // What the sender does not know or say is no reason to refuse it.
     for (command, family) in [(LOCAL, UNSPEC), (LOCAL, 0x31), (PROXY, UNSPEC)] {

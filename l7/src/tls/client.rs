@@ -187,7 +187,7 @@ impl std::error::Error for HandshakeError {
 impl HandshakeError {
     /// True if `error` is one.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        matches!(error.get_ref(), Some(inner) if inner.is::<Self>())
     }
 }
 

@@ -139,7 +139,7 @@ impl fmt::Display for TlsError {
             Self::BadOcsp { pair } => {
                 write!(f, "certificate {pair}: no successful OCSP response in DER")
             }
-            Self::NoAuthority => f.write_str("no certificate of an authority in the PEM"),
+            Self::NoAuthority => f.write_str("there is no certificate of an authority"),
             Self::BadAuthorityPem(source) => write!(f, "authorities: not PEM: {source}"),
             Self::BadAuthority(source) => write!(f, "authorities: {source}"),
             Self::Provider(source) => write!(f, "cryptography: {source}"),

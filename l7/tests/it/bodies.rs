@@ -57,7 +57,7 @@ async fn run(seed: u64) {
     let service = network.service(Config { forwarded: Forwarded::Hide, ..Config::default() });
     let (near, far) = duplex(PIPE);
     let far = network.ragged(far);
-    let server = spawn_local(l7::serve(far, peer(), local_address(), service.clone()));
+    let server = spawn_local(l7::serve(far, peer(), local_address(), false, service.clone()));
     let sizes = [0, 1, 5, 4095, 4096, 70_000, 200_001];
     let mut cases = Vec::new();
     let mut state = seed;

@@ -82,7 +82,7 @@ async fn the_client_of_a_truncated_response_is_reset_and_of_a_whole_one_is_not()
             let (mut near, far, resets) = noted();
             near.write_all(request.as_bytes()).await.unwrap();
             near.shutdown().await.unwrap();
-            l7::serve(far, peer(), local_address(), service).await;
+            l7::serve(far, peer(), local_address(), false, service).await;
             assert_eq!(resets.get(), expected, "{request:?} {response:?}");
         })
         .await;

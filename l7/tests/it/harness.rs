@@ -156,7 +156,7 @@ pub(crate) fn local_address() -> SocketAddr {
 /// A client's connection to `service`.
 pub(crate) fn client(service: &Rc<Service<Connector>>) -> DuplexStream {
     let (near, far) = duplex(PIPE);
-    spawn_local(l7::serve(far, peer(), local_address(), Rc::clone(service)));
+    spawn_local(l7::serve(far, peer(), local_address(), false, Rc::clone(service)));
     near
 }
 

@@ -122,7 +122,7 @@ fn service(
 /// What a client of mode `http` gets, the connection closed after it.
 async fn get(service: &Rc<Service<Secured<Connector>>>, path: &str) -> String {
     let (mut near, far) = duplex(PIPE);
-    spawn_local(l7::serve(far, peer(), local_address(), Rc::clone(service)));
+    spawn_local(l7::serve(far, peer(), local_address(), false, Rc::clone(service)));
     let request = format!("GET {path} HTTP/1.1\r\nHost: a.lab\r\nConnection: close\r\n\r\n");
     near.write_all(request.as_bytes()).await.unwrap();
     read_all(&mut near).await

@@ -255,7 +255,9 @@ fn identified(pairs: &[Pair], identity: Option<&Pair>) -> Arc<ClientConfig> {
     if let Some(identity) = identity {
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
         let mut roots = RootCertStore::empty();
-        pairs.iter().for_each(|pair| roots.add(pair.der.clone()).unwrap());
+        for pair in pairs {
+            roots.add(pair.der.clone()).unwrap();
+        }
         config = ClientConfig::builder_with_provider(Arc::clone(config.crypto_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -266,9 +268,9 @@ fn identified(pairs: &[Pair], identity: Option<&Pair>) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn asks_for(client: &Pair, required: bool) -> Option<ClientAuth> {
+fn asks_for(client: &Pair, required: bool) -> ClientAuth {
     let authorities = Arc::new(authorities(client.chain.as_bytes()).unwrap());
-    Some(ClientAuth { authorities, required })
+    ClientAuth { authorities, required }
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +287,8 @@ async fn clients_are_asked_who_they_are() {
             // One that lies is not better off for not being asked in earnest.
             (false, Some(&eve), false),
         ] {
-            let asks = ServerSettings { clients: asks_for(&alice, required), ..settings(&pairs) };
+            let asks =
+                ServerSettings { clients: Some(asks_for(&alice, required)), ..settings(&pairs) };
             let server = Arc::new(Server::new(&asks, None).unwrap());
             let asked = asked(&service, &server, &identified(&pairs, identity)).await;
             assert_eq!(asked.is_ok(), served, "required: {required}, {asked:?}");
@@ -298,7 +301,8 @@ async fn clients_are_asked_who_they_are() {
 async fn sessions_of_clients_end_when_others_vouch_for_them() {
     local(async {
         let (pairs, alice, bob) = ([pair("a.lab")], pair("alice.lab"), pair("bob.lab"));
-        let asks = |client| ServerSettings { clients: asks_for(client, true), ..settings(&pairs) };
+        let asks =
+            |client| ServerSettings { clients: Some(asks_for(client, true)), ..settings(&pairs) };
         let server = Arc::new(Server::new(&asks(&alice), None).unwrap());
         let (service, client) = (site(), identified(&pairs, Some(&alice)));
         assert_eq!(asked(&service, &server, &client).await.unwrap(), HandshakeKind::Full);

@@ -475,3 +475,26 @@ fn client_random(data: &[u8], len: u64) -> Option<ClientRandom> {
     }
     hello.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use l7::proxy_protocol::Version;
+
+    use super::*;
+
+    #[test]
+    fn a_hello_is_found_behind_a_proxy_header_too() {
+        let hello = [&[22, 3, 1, 0, 50, 1, 0, 0, 46, 3, 3][..], &[7; 32], &[0; 10]].concat();
+        let (client, service) = (([10, 1, 0, 5], 4000).into(), ([10, 99, 0, 1], 443).into());
+        for header in
+            [Vec::new(), Version::V1.header(client, service), Version::V2.header(client, service)]
+        {
+            let data = [&header[..], &hello].concat();
+            let packet = [&[0; 40][..], &data].concat();
+            assert_eq!(client_random(&packet, data.len() as u64), Some([7; 32]));
+            assert_eq!(client_random(&packet, data.len() as u64 - 1), None);
+            assert_eq!(client_random(&packet[..60], 20), None);
+        }
+        assert_eq!(client_random(&[22, 3, 1, 0, 50, 2], 6), None, "a server's");
+    }
+}

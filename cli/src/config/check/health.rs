@@ -2,7 +2,7 @@
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{Config, Health, Pool, Probe};
+use super::super::model::{Config, Health, Pool, Probe, Service};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     for pool in &config.pools {
@@ -27,7 +27,7 @@ fn by_kernel(config: &Config, pool: &Pool, health: &Health, found: &mut Vec<Diag
         "this probe leaves by a leg, and the pool's services do not",
         "use the probe `tcp` or `http`",
     );
-    let mut uses = config.services.iter().flat_map(|service| service.pools());
+    let mut uses = config.services.iter().flat_map(Service::pools);
     if let Some(user) = uses.find(|pool| pool.value == *name) {
         diagnostic = diagnostic.with(user.span.clone(), "used with `upstream = \"kernel\"` alone");
     }

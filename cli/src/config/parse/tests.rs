@@ -74,12 +74,14 @@ fn the_reference_loads_whole() {
     assert_eq!((web.backends[0].weight.value, web.backends[1].weight.value), (1, 20));
     assert_eq!(web.backends[1].max_connections.as_ref().unwrap().value, 1000);
     let tls = config.pools[3].backends[0].tls.as_ref().unwrap();
-    assert_eq!(tls.name.as_deref(), Some("tls1.lab"));
+    assert_eq!(tls.name.as_ref().unwrap().value, "tls1.lab");
+    assert_eq!(tls.ca.as_ref().unwrap().value.as_os_str(), "lab-ca.pem");
     let [l4, dns, passthrough, site] = &config.services[..] else { panic!("four services") };
     assert_eq!(l4.listens[0].to_string(), "tcp 10.99.0.1:80");
     assert_eq!((l4.mode.value, l4.nat), (Mode::Nat, Nat::Full));
     assert_eq!(dns.listens[0].to_string(), "udp 10.99.0.1:53");
     assert_eq!(passthrough.sni[0].name.as_str(), "a.lab");
+    assert_eq!(passthrough.proxy_protocol_from.len(), 1);
     assert_eq!(site.forwarded, Forwarded::Append);
     assert_eq!(site.tcp.congestion, Some(Algorithm::Cubic));
     assert_eq!(site.tcp.keepalive, Some(KeepaliveConfig::default()));
