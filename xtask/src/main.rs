@@ -1,9 +1,9 @@
 //! The project's own chores, which a user of balun never needs.
 
 mod compare;
-mod desync;
 mod pictures;
 mod soak;
+mod suites;
 mod tcp;
 
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ cargo xtask compare [OPTIONS]   measure balun against its rivals on this machine
 cargo xtask compare --tcp [OPTIONS]  measure balun's TCP endpoint beside the kernel's
 cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
 cargo xtask desync              send the requests of http_desync_guardian's tests through the proxy
+cargo xtask autobahn [OPTIONS]  run the Autobahn WebSocket suite directly and through the proxy
 cargo xtask pictures            draw the pictures of docs/pictures anew
 cargo xtask help                this text
 
@@ -54,6 +55,13 @@ desync takes the crate http_desync_guardian from the registry, where its source 
 their verdicts, and sends each through a proxy in memory: severe ones must be refused, and what is
 forwarded must be strict (docs/http-rules.md).
 
+autobahn needs `wstest` of the Python package autobahntestsuite, which needs Python 2.7 (`python2.7 -m pip
+install autobahntestsuite`). It runs every case against an echo server directly and through a proxy on
+loopback; the verdicts must be the same.
+
+  --wstest PATH  the program [wstest]
+  --cases LIST   with commas between, as wstest takes them [*]
+
 exit codes: 0 measured, or no seed or case failed, 1 one failed, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
 ";
 
@@ -88,7 +96,8 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "compare" => compare::main(rest),
         Some((command, rest)) if command == "soak" => soak::main(rest),
-        Some((command, [])) if command == "desync" => desync::main(),
+        Some((command, [])) if command == "desync" => suites::desync(),
+        Some((command, rest)) if command == "autobahn" => suites::autobahn(rest),
         Some((command, [])) if command == "pictures" => pictures::main(),
         Some((command, _)) => {
             eprintln!("error: no such command: `{command}`; see `cargo xtask help`");
