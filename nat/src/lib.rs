@@ -71,7 +71,8 @@ pub use health::{HealthConfig, Probe};
 pub use limits::Limits;
 pub use listen::{Listen, Ports};
 pub use pool::{
-    AffinityConfig, BackendConfig, BackendId, BackendState, PanicChange, Pool, PoolConfig, PoolId,
+    AffinityConfig, BackendConfig, BackendId, BackendState, EjectionConfig, PanicChange, Pool,
+    PoolConfig, PoolId,
 };
 pub use route::Prefix;
 pub use schedule::Scheduler;

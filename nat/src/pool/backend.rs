@@ -6,13 +6,9 @@ use netstack::Instant;
 use netstack::wire::Address;
 
 use super::config::{BackendConfig, BackendState};
-use crate::limits::FAILURES_TO_EJECT;
+use super::ejection::{Answers, EjectionConfig};
 use crate::schedule::FULL;
 
-/// The first ejection's length.
-pub const EJECTION: Duration = Duration::from_secs(5);
-/// The longest ejection.
-pub const EJECTION_MAX: Duration = Duration::from_mins(1);
 /// The share of its weight at which a slow start begins, in [`FULL`]ths.
 const FIRST_STEP: u64 = FULL as u64 / 10;
 /// Steps in which a slow start climbs.
@@ -34,7 +30,11 @@ pub struct Backend {
     /// Connects that it did not answer.
     pub unanswered: u64,
     failures: u32,
+    /// For failed connects.
     ejected_until: Option<Instant>,
+    /// For what it answered.
+    banned_until: Option<Instant>,
+    pub(super) answers: Answers,
     /// True from when it was down, in maintenance or ejected until it takes flows again.
     out: bool,
     /// When its slow start began.
@@ -52,6 +52,8 @@ impl Backend {
             unanswered: 0,
             failures: 0,
             ejected_until: None,
+            banned_until: None,
+            answers: Answers::default(),
             out: false,
             returned: None,
         }
@@ -71,23 +73,29 @@ impl Backend {
 
     /// True while its failures keep it out.
     pub fn is_ejected(&self, now: Instant) -> bool {
-        self.ejected_until.is_some_and(|until| now < until)
+        now < self.ejected_until.max(self.banned_until).unwrap_or(Instant::ZERO)
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.config.max_connections.is_some_and(|most| self.active >= most)
     }
 
-    /// Notes a failed connect; true if that ejects it.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    /// Notes a failed connect; true if that ejects it, where one more `may` be.
+    pub(super) fn failed(&mut self, now: Instant, config: &EjectionConfig, may: bool) -> bool {
         if self.is_ejected(now) {
             return false; // A flow that was on its way before: no news.
         }
         self.failures = self.failures.saturating_add(1);
-        let Some(doublings) = self.failures.checked_sub(FAILURES_TO_EJECT) else { return false };
-        let length = EJECTION.saturating_mul(1 << doublings.min(8)).min(EJECTION_MAX);
-        self.ejected_until = Some(now + length);
-        true
+        let Some(others) = self.failures.checked_sub(config.failures) else { return false };
+        if may {
+            self.ejected_until = Some(now + config.length(others));
+        }
+        may
+    }
+
+    /// Ejects it for what it answered.
+    pub(super) fn ban(&mut self, now: Instant, config: &EjectionConfig) {
+        self.banned_until = Some(self.answers.eject(now, config));
     }
 
     /// Notes a connect that came about; true if that ends an ejection.
@@ -99,7 +107,8 @@ impl Backend {
     /// Begins its slow start if it comes back, and forgets it if it leaves.
     pub(super) fn note_service(&mut self, now: Instant) {
         let ejected = self.is_ejected(now);
-        let ended = if ejected { None } else { self.ejected_until.take() };
+        let ended =
+            if ejected { None } else { self.ejected_until.take().max(self.banned_until.take()) };
         if ejected || matches!(self.state, BackendState::Down | BackendState::Maint) {
             self.out = true;
             self.returned = None;
@@ -126,6 +135,7 @@ impl Backend {
 
     /// When its ejection ends, if it is ejected.
     pub(super) fn ejection_ends(&self, now: Instant) -> Instant {
-        self.ejected_until.filter(|&until| until > now).unwrap_or(Instant::FAR_FUTURE)
+        let ends = self.ejected_until.max(self.banned_until);
+        ends.filter(|&until| until > now).unwrap_or(Instant::FAR_FUTURE)
     }
 }

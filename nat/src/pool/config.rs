@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::ejection::EjectionConfig;
 use crate::health::HealthConfig;
 use crate::schedule::Scheduler;
 
@@ -104,6 +105,8 @@ pub struct PoolConfig {
     pub affinity: Option<AffinityConfig>,
     /// Time in which a backend that was out comes back to its full share; zero is at once.
     pub slow_start: Duration,
+    /// When its own traffic takes a backend out.
+    pub ejection: EjectionConfig,
     /// Percent, 0 to 100, of the weight that must be healthy. Below, health is not believed and all
     /// backends are chosen from, but those in maintenance and draining; 0 never gives up believing.
     pub panic_threshold: u8,
@@ -120,6 +123,7 @@ impl PoolConfig {
             health: None,
             affinity: None,
             slow_start: Duration::ZERO,
+            ejection: EjectionConfig::default(),
             panic_threshold: 0,
         }
     }

@@ -3,13 +3,15 @@
 //! # Theory of operation
 //!
 //! A backend's *state* is set from outside: ready, drain, maint, down, or starting while nobody has
-//! looked. Beside it stands what was learnt from its own traffic: after [`FAILURES_TO_EJECT`] connects
-//! in a row that it refused or did not answer, it is *ejected* for [`EJECTION`], then offered new flows
-//! again; one more failure ejects it at once and twice as long, up to [`EJECTION_MAX`], and one success
-//! clears it. Ejection is advice: if every ready backend is ejected, all are chosen from, since a wrong
-//! guess must not take a service down. If less than the *panic threshold* of the pool's weight is
-//! healthy, checks are advice too, and all are chosen from but those in maint, drain and starting: many
-//! failures at once say more of the checker's network than of the backends.
+//! looked. Beside it stands what was learnt from its own traffic, for which it may be *ejected*: after
+//! [`FAILURES_TO_EJECT`](crate::limits::FAILURES_TO_EJECT) connects in a row that it refused or did not
+//! answer, for [`EJECTION`], then it is offered new flows again; one more failure ejects it at once and
+//! twice as long, up to [`EJECTION_MAX`], and one success clears it. All this can be
+//! [configured](EjectionConfig), and so can answers count. Ejection is advice: if every ready backend is
+//! ejected, all are chosen from, since a wrong guess must not take a service down. If less than the
+//! *panic threshold* of the pool's weight is healthy, checks are advice too, and all are chosen from but
+//! those in maint, drain and starting: many failures at once say more of the checker's network than of
+//! the backends.
 //!
 //! Who may take flows is *eligible*. That changes only when a state is set, a failure or success is
 //! noted, or a time that is known beforehand has come; then everything is worked out anew, and between
@@ -38,6 +40,7 @@
 mod affinity;
 mod backend;
 mod config;
+mod ejection;
 mod tier;
 
 use std::time::Duration;
@@ -49,13 +52,12 @@ use crate::account::Choice;
 use crate::rng::{Rng, derive};
 use crate::schedule::{Client, Maglev, Scheduler, TABLE_SIZE};
 use affinity::Affinity;
+use ejection::Tally;
 use tier::Tier;
 
-pub use backend::{Backend, EJECTION, EJECTION_MAX};
+pub use backend::Backend;
 pub use config::{AffinityConfig, BackendConfig, BackendId, BackendState, PoolConfig, PoolId};
-
-#[cfg(doc)]
-use crate::limits::FAILURES_TO_EJECT;
+pub use ejection::{EJECTION, EJECTION_MAX, EjectionConfig, INTERVAL};
 
 /// A pool with its state.
 #[derive(Clone, Debug)]
@@ -69,6 +71,9 @@ pub struct Pool {
     tiers: Vec<Tier>,
     affinity: Option<Affinity>,
     slow_start: Duration,
+    ejection: EjectionConfig,
+    /// When the answers of this interval began to be counted.
+    interval: Instant,
     panic_threshold: u8,
     /// Whether health is believed no more, since when, and whether that was told.
     panic: PanicChange,
@@ -105,6 +110,8 @@ impl Pool {
             tiers,
             affinity: config.affinity.map(|config| Affinity::new(config, derive(seed, 1))),
             slow_start: config.slow_start,
+            ejection: config.ejection,
+            interval: Instant::ZERO,
             panic_threshold: config.panic_threshold,
             panic: PanicChange { at: Instant::ZERO, panics: false, healthy: 100 },
             told_panic: false,
@@ -214,6 +221,12 @@ impl Pool {
         self.backend(id).is_some_and(is_out) && !self.is_eligible(id)
     }
 
+    /// True if a backend, none of `skip`, could take a flow but for its limit.
+    pub fn has_full(&self, skip: &[BackendId]) -> bool {
+        let mut full = (0..).map(BackendId).zip(&self.backends).filter(|(_, b)| b.is_full());
+        full.any(|(id, _)| !skip.contains(&id) && self.is_eligible(id))
+    }
+
     /// Sets what an operator or a health check says.
     pub fn set_state(&mut self, now: Instant, id: BackendId, state: BackendState) {
         let Some(backend) = self.backends.get_mut(usize::from(id.0)) else { return };
@@ -234,18 +247,75 @@ impl Pool {
     pub fn connect_failed(&mut self, now: Instant, id: BackendId) {
         let Some(backend) = self.backends.get_mut(usize::from(id.0)) else { return };
         backend.refused += 1;
-        if backend.failed(now) {
-            self.refresh(now);
-        }
+        self.note_failure(now, id);
     }
 
     /// Takes note that the backend did not answer a connection.
     pub fn connect_timed_out(&mut self, now: Instant, id: BackendId) {
         let Some(backend) = self.backends.get_mut(usize::from(id.0)) else { return };
         backend.unanswered += 1;
-        if backend.failed(now) {
+        self.note_failure(now, id);
+    }
+
+    fn note_failure(&mut self, now: Instant, id: BackendId) {
+        let may = self.may_eject(now);
+        let Some(backend) = self.backends.get_mut(usize::from(id.0)) else { return };
+        if backend.failed(now, &self.ejection, may) {
             self.refresh(now);
         }
+    }
+
+    /// True if the share of backends that may be ejected allows one more.
+    fn may_eject(&self, now: Instant) -> bool {
+        let ejected = self.backends.iter().filter(|backend| backend.is_ejected(now)).count();
+        self.ejection.allows(ejected, self.backends.len())
+    }
+
+    /// Takes note of an answer of the backend: true is one that tells of no error. Of use if
+    /// [`EjectionConfig::judges_answers`].
+    pub fn answered(&mut self, now: Instant, id: BackendId, good: bool) {
+        if !self.ejection.judges_answers() {
+            return;
+        }
+        if now - self.interval >= INTERVAL {
+            self.compare_answers(now);
+        }
+        let may = self.may_eject(now);
+        let Some(backend) = self.backends.get_mut(usize::from(id.0)) else { return };
+        let answers = &mut backend.answers;
+        if good {
+            answers.tally.good += 1;
+            answers.errors = 0;
+            return;
+        }
+        answers.tally.bad += 1;
+        answers.errors = answers.errors.saturating_add(1);
+        let many = self.ejection.errors.is_some_and(|most| answers.errors >= most);
+        if many && may && !backend.is_ejected(now) {
+            backend.ban(now, &self.ejection);
+            self.refresh(now);
+        }
+    }
+
+    /// Ends an interval: ejects whose answers were worse than those of the others.
+    fn compare_answers(&mut self, now: Instant) {
+        self.interval = now;
+        let tallies: Vec<_> =
+            self.backends.iter_mut().map(|b| std::mem::take(&mut b.answers.tally)).collect();
+        let Some(points) = self.ejection.worse_by else { return };
+        let (good, bad) = tallies.iter().fold((0, 0), |(g, b), t| (g + t.good, b + t.bad));
+        let least = u64::from(self.ejection.answers.max(1));
+        for (index, tally) in tallies.into_iter().enumerate() {
+            let others = Tally { good: good - tally.good, bad: bad - tally.bad };
+            let compares = tally.total() >= least && others.total() >= least;
+            if !compares || !tally.is_worse(others, points) || !self.may_eject(now) {
+                continue;
+            }
+            if let Some(backend) = self.backends.get_mut(index).filter(|b| !b.is_ejected(now)) {
+                backend.ban(now, &self.ejection);
+            }
+        }
+        self.refresh(now);
     }
 
     /// Takes note of the time that the backend took to answer a flow or request.

@@ -357,3 +357,133 @@ fn ewma_tries_who_is_new_with_one_flow_until_it_answers() {
     pool.observe(START, BackendId(0), SECOND / 10);
     assert!(of_new(&mut pool) > 500);
 }
+
+fn judging(ejection: EjectionConfig, n: u8) -> Pool {
+    Pool::new(PoolConfig { ejection, ..config(n) }, 1)
+}
+
+fn answers(pool: &mut Pool, now: Instant, id: u16, good: bool, count: u32) {
+    (0..count).for_each(|_| pool.answered(now, BackendId(id), good));
+}
+
+#[test]
+fn how_many_failures_eject_and_for_how_long_can_be_said() {
+    let ejection = EjectionConfig {
+        failures: 1,
+        time: SECOND,
+        longest: 3 * SECOND,
+        ..EjectionConfig::default()
+    };
+    let mut pool = judging(ejection, 2);
+    let mut now = START;
+    for length in [1, 2, 3, 3] {
+        pool.connect_failed(now, BackendId(0));
+        assert_eq!(chosen(&mut pool, now + SECOND * length / 2), [1], "{length} s");
+        now += SECOND * length;
+        assert_eq!(chosen(&mut pool, now), [0, 1], "{length} s");
+    }
+}
+
+#[test]
+fn errors_in_a_row_eject_and_a_good_answer_between_them_does_not_let_them() {
+    let ejection = EjectionConfig { errors: Some(5), ..EjectionConfig::default() };
+    let mut pool = judging(ejection, 2);
+    answers(&mut pool, START, 0, false, 4);
+    answers(&mut pool, START, 0, true, 1);
+    answers(&mut pool, START, 0, false, 4);
+    assert_eq!(chosen(&mut pool, START), [0, 1]);
+    answers(&mut pool, START, 0, false, 1);
+    assert_eq!(chosen(&mut pool, START), [1]);
+    // What was on its way neither forgives nor adds to it.
+    pool.connect_succeeded(START, BackendId(0));
+    answers(&mut pool, START, 0, true, 5);
+    answers(&mut pool, START, 0, false, 50);
+    assert_eq!(chosen(&mut pool, START + EJECTION / 2), [1]);
+    assert_eq!(chosen(&mut pool, START + EJECTION), [0, 1]);
+}
+
+#[test]
+fn without_being_told_to_nobody_looks_at_answers() {
+    let mut pool = pool(2);
+    answers(&mut pool, START, 0, false, 1_000);
+    answers(&mut pool, START + INTERVAL, 0, false, 1_000);
+    assert_eq!(chosen(&mut pool, START + INTERVAL), [0, 1]);
+}
+
+#[test]
+fn ejections_for_answers_grow_and_shrink_with_the_time_that_a_backend_stays() {
+    let ejection = EjectionConfig { errors: Some(1), ..EjectionConfig::default() };
+    let mut pool = judging(ejection, 2);
+    let mut now = START;
+    for doublings in [0, 1, 2, 3] {
+        answers(&mut pool, now, 0, false, 1);
+        let length = EJECTION * (1 << doublings);
+        assert_eq!(chosen(&mut pool, now + length / 2), [1], "{doublings}");
+        now += length;
+        assert_eq!(chosen(&mut pool, now), [0, 1], "{doublings}");
+    }
+    now += 3 * EJECTION;
+    answers(&mut pool, now, 0, false, 1);
+    assert_eq!(chosen(&mut pool, now + 2 * EJECTION), [0, 1], "three times its time later");
+}
+
+#[test]
+fn a_backend_that_answers_worse_than_the_others_is_ejected_when_the_interval_ends() {
+    let ejection = EjectionConfig { worse_by: Some(20), ..EjectionConfig::default() };
+    // Of 100 answers of the first so many are good, and 90 of 100 of each of the others.
+    for (good, expected) in [(90, &[0, 1, 2][..]), (71, &[0, 1, 2]), (70, &[1, 2]), (0, &[1, 2])] {
+        let mut pool = judging(ejection, 3);
+        for (id, good) in [(0, good), (1, 90), (2, 90)] {
+            answers(&mut pool, START, id, true, good);
+            answers(&mut pool, START, id, false, 100 - good);
+        }
+        assert_eq!(chosen(&mut pool, START), [0, 1, 2], "not before the interval ends");
+        answers(&mut pool, START + INTERVAL, 1, true, 1);
+        assert_eq!(chosen(&mut pool, START + INTERVAL), expected, "{good} %");
+    }
+}
+
+#[test]
+fn few_answers_prove_nothing() {
+    let ejection = EjectionConfig { worse_by: Some(20), answers: 50, ..EjectionConfig::default() };
+    for (of_first, of_second, expected) in
+        [(49, 50, &[0, 1][..]), (50, 49, &[0, 1]), (50, 50, &[1])]
+    {
+        let mut pool = judging(ejection, 2);
+        answers(&mut pool, START, 0, false, of_first);
+        answers(&mut pool, START, 1, true, of_second);
+        answers(&mut pool, START + INTERVAL, 1, true, 1);
+        assert_eq!(chosen(&mut pool, START + INTERVAL), expected, "{of_first} and {of_second}");
+    }
+}
+
+#[test]
+fn no_more_than_the_share_that_may_is_ejected_but_one_always_may() {
+    for (most, expected) in [(0, 1), (24, 1), (50, 2), (75, 3), (99, 3)] {
+        let ejection =
+            EjectionConfig { most, errors: Some(1), failures: 1, ..EjectionConfig::default() };
+        let mut pool = judging(ejection, 4);
+        for id in 0..4 {
+            if id % 2 == 0 {
+                pool.connect_failed(START, BackendId(id));
+            } else {
+                answers(&mut pool, START, id, false, 1);
+            }
+        }
+        let ejected = pool.backends().iter().filter(|b| b.is_ejected(START)).count();
+        assert_eq!(ejected, expected, "at most {most} %");
+    }
+}
+
+#[test]
+fn limits_are_told_from_outages() {
+    let mut config = config(3);
+    config.backends.iter_mut().for_each(|b| b.max_connections = Some(1));
+    let mut pool = Pool::new(config, 1);
+    assert!(!pool.has_full(&[]));
+    pool.flow_opened(BackendId(0));
+    assert!(pool.has_full(&[]));
+    assert!(!pool.has_full(&[BackendId(0)]), "it has been tried");
+    pool.set_state(START, BackendId(0), BackendState::Down);
+    assert!(!pool.has_full(&[]), "who is out has no limit to speak of");
+}
