@@ -19,11 +19,20 @@ pub(crate) struct Buffer {
     end: usize,
     /// The last read left no room: more is likely waiting than fits.
     filled_up: bool,
+    /// What was consumed, while that is kept.
+    kept: Option<Kept>,
+}
+
+/// Bytes that were consumed and may be wanted again.
+#[derive(Debug)]
+struct Kept {
+    bytes: Vec<u8>,
+    limit: usize,
 }
 
 impl Buffer {
     pub(crate) const fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0, filled_up: false }
+        Self { bytes: Vec::new(), start: 0, end: 0, filled_up: false, kept: None }
     }
 
     /// The bytes not yet consumed.
@@ -41,11 +50,46 @@ impl Buffer {
 
     /// How many more bytes may be pushed.
     pub(crate) const fn room(&self) -> usize {
-        BUFFER_MAX - self.len()
+        BUFFER_MAX.saturating_sub(self.len())
+    }
+
+    /// Keeps what is consumed from now on, until it is more than `limit` bytes.
+    pub(crate) fn keep(&mut self, limit: usize) {
+        self.kept = Some(Kept { bytes: Vec::new(), limit });
+    }
+
+    /// True if all that was consumed since is kept.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Puts what is kept back to the front, and goes on keeping. How many bytes that are.
+    pub(crate) fn rewind(&mut self) -> usize {
+        let Some(kept) = &mut self.kept else { return 0 };
+        let mut bytes = std::mem::take(&mut kept.bytes);
+        let count = bytes.len();
+        bytes.extend_from_slice(self.filled());
+        (self.start, self.end) = (0, 0);
+        self.push(&bytes);
+        count
+    }
+
+    /// Keeps nothing more.
+    pub(crate) fn forget(&mut self) {
+        self.kept = None;
     }
 
     /// Forgets the first `count` bytes, or all if there are fewer.
     pub(crate) fn consume(&mut self, count: usize) {
+        if let Some(kept) = &mut self.kept {
+            let end = self.end.min(self.start + count);
+            let consumed = self.bytes.get(self.start..end).unwrap_or_default();
+            if kept.bytes.len() + consumed.len() > kept.limit {
+                self.kept = None;
+            } else {
+                kept.bytes.extend_from_slice(consumed);
+            }
+        }
         self.start = self.end.min(self.start + count);
         if self.start == self.end {
             self.start = 0;
@@ -53,9 +97,11 @@ impl Buffer {
         }
     }
 
+    /// Forgets all, what is kept too.
     pub(crate) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
+        self.kept = None;
     }
 
     /// Appends `data`. The caller asks [`Self::room`] first; heads, which are bounded, need not.
@@ -130,5 +176,28 @@ impl Buffer {
             let size = needed.next_power_of_two().clamp(BUFFER_START, BUFFER_MAX.max(needed));
             self.bytes.resize(size, 0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_comes_again_as_often_as_asked_until_it_is_too_much() {
+        let mut buffer = Buffer::new();
+        buffer.push(b"before");
+        buffer.consume(6);
+        buffer.keep(8);
+        buffer.push(b"abcdef");
+        buffer.consume(4);
+        assert_eq!((buffer.rewind(), buffer.filled()), (4, &b"abcdef"[..]));
+        buffer.consume(6);
+        buffer.push(b"ghij");
+        buffer.consume(2);
+        assert_eq!((buffer.rewind(), buffer.filled()), (8, &b"abcdefghij"[..]));
+        buffer.consume(9);
+        assert!(!buffer.is_kept());
+        assert_eq!((buffer.rewind(), buffer.filled()), (0, &b"j"[..]));
     }
 }

@@ -15,17 +15,33 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Deadline {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
+    /// Beyond which nothing moves it.
+    end: Option<Instant>,
 }
 
 impl Deadline {
     pub(crate) fn after(delay: Duration) -> Self {
         let at = later(delay);
-        Self { sleep: Box::pin(sleep_until(at)), at }
+        Self { sleep: Box::pin(sleep_until(at)), at, end: None }
     }
 
-    /// Moves the deadline to `delay` from now.
+    /// Sets an end `delay` from now, beyond which [`restart`](Self::restart) does not move the deadline;
+    /// none lifts it.
+    pub(crate) fn set_end(&mut self, delay: Option<Duration>) {
+        self.end = delay.map(later);
+    }
+
+    /// When the end is, if there is one.
+    pub(crate) const fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
+    /// Moves the deadline to `delay` from now, or to the end if that is sooner.
     pub(crate) fn restart(&mut self, delay: Duration) {
         self.at = later(delay);
+        if let Some(end) = self.end {
+            self.at = self.at.min(end);
+        }
         if self.at < self.sleep.deadline() {
             self.sleep.as_mut().reset(self.at);
         }
@@ -66,5 +82,19 @@ mod tests {
         std::future::poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(began.elapsed().as_secs(), 12);
         deadline.restart(Duration::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_moves_it_beyond_the_end() {
+        let began = Instant::now();
+        let mut deadline = Deadline::after(Duration::from_secs(1));
+        deadline.set_end(Some(Duration::from_secs(5)));
+        deadline.restart(Duration::from_secs(10));
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 5);
+        deadline.set_end(None);
+        deadline.restart(Duration::from_secs(10));
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 15);
     }
 }

@@ -34,7 +34,7 @@ use crate::service::Service;
 use crate::side::{Backend, Client, Presence};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
-use crate::upstream::{Connect, Turn};
+use crate::upstream::{Connect, Tries, Turn};
 
 /// What is left of a request once its head has been re-encoded.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(crate) enum Failure {
     TimedOut,
     /// It answered, but not with HTTP that we accept.
     BadResponse(Reject),
+    /// It answered with a status for which the request goes to another, where a turn has been taken.
+    Retry(StatusCode),
     /// The client's body broke a rule, or came too slowly, before there was an answer.
     Refused(Reject),
     /// The client is gone, or half an answer is on its way: nothing can be said.
@@ -98,7 +100,7 @@ impl Failure {
         match self {
             Self::Closed => !reused,
             Self::TimedOut | Self::BadResponse(_) => true,
-            Self::Refused(_) | Self::ClientGone => false,
+            Self::Retry(_) | Self::Refused(_) | Self::ClientGone => false,
         }
     }
 }
@@ -113,7 +115,7 @@ enum Upload {
 }
 
 /// An exchange in progress.
-pub(crate) struct Exchange<'a, K, B> {
+pub(crate) struct Exchange<'a, 'b, K, B> {
     client: &'a mut K,
     upstream: &'a mut B,
     buffers: &'a mut Buffers,
@@ -129,9 +131,15 @@ pub(crate) struct Exchange<'a, K, B> {
     interim: u32,
     /// Of the head that is delivered.
     status: Option<StatusCode>,
+    /// What follows if the answer is one for which the request is sent again.
+    tries: Option<&'a mut Tries<'b>>,
+    /// Bytes of the client's body that were here for an earlier try.
+    replayed: u64,
+    /// How long a head may take.
+    patience: Duration,
 }
 
-impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
+impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// An exchange of the request whose head is in `buffers` and whose body begins there.
     pub(crate) fn new<C: Connect>(
         client: &'a mut K,
@@ -164,7 +172,26 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
             client_ended: false,
             interim: 0,
             status: None,
+            tries: None,
+            replayed: 0,
+            patience: service.config.timeouts.response,
         }
+    }
+
+    /// The same where the request, which has no body, has been sent already, and `input` has come of the
+    /// answer.
+    pub(crate) fn begun(mut self, input: Buffer) -> Self {
+        self.upload = Upload::Sent;
+        self.buffers.upstream_in = input;
+        self
+    }
+
+    /// The same as one of several `tries`, of which earlier ones had `replayed` bytes of the body.
+    pub(crate) fn with_tries(mut self, tries: &'a mut Tries<'b>, replayed: usize) -> Self {
+        self.patience = tries.patience(self.patience);
+        self.tries = Some(tries);
+        self.replayed = replayed as u64;
+        self
     }
 
     /// Whether the client's body has been read and sent to its end.
@@ -179,10 +206,12 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
 
     /// Runs to the end of the response, or to a failure.
     pub(crate) async fn run(&mut self) -> Result<Delivered, Failure> {
-        let wait = if self.body.held { self.timeouts.expect } else { self.timeouts.response };
+        let wait = if self.body.held { self.timeouts.expect } else { self.patience };
         self.deadline.restart(wait);
         let Buffers { head, upstream_out, .. } = &mut *self.buffers;
-        self.upstream.send_head(head, self.request.framing, upstream_out)?;
+        if self.upload == Upload::Running {
+            self.upstream.send_head(head, self.request.framing, upstream_out)?;
+        }
         loop {
             let mut scanner = Scanner::default();
             let extent = poll_fn(|cx| self.poll_head(cx, &mut scanner)).await?;
@@ -206,7 +235,7 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
         scanner: &mut Scanner,
     ) -> Poll<Result<Extent, Failure>> {
         loop {
-            self.poll_upload(cx, self.timeouts.response)?;
+            self.poll_upload(cx, self.patience)?;
             self.poll_interim(cx)?;
             self.watch_client(cx)?;
             match self.upstream.poll_head(cx, scanner, &mut self.buffers.upstream_in) {
@@ -218,7 +247,7 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if self.body.held => {
                     self.body.held = false;
-                    self.deadline.restart(self.timeouts.response);
+                    self.deadline.restart(self.patience);
                 }
                 Poll::Ready(()) => return Poll::Ready(Err(self.timed_out())),
             }
@@ -241,7 +270,9 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
         let moved = self.body.moved - before;
         if moved > 0 {
             self.stats.bytes_up.add(moved);
-            self.client.taken(moved);
+            let again = self.replayed.min(moved);
+            self.replayed -= again;
+            self.client.taken(moved - again);
             self.deadline.restart(patience);
         }
         match polled {
@@ -310,7 +341,7 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
         if extent.start > 0 {
             return Err(bad("an empty line before the head"));
         }
-        let Buffers { upstream_in, client_out, response: text, .. } = &mut *self.buffers;
+        let Buffers { client_in, upstream_in, client_out, response: text, .. } = &mut *self.buffers;
         let bytes = upstream_in.filled().get(..extent.end).unwrap_or_default();
         let mut slots = head::slots();
         let head = head::parse_response(bytes, &mut slots, &self.request.method)
@@ -330,13 +361,18 @@ impl<'a, K: Client, B: Backend> Exchange<'a, K, B> {
             }
             if head.status == StatusCode::CONTINUE {
                 self.body.held = false;
-                self.deadline.restart(self.timeouts.response);
+                self.deadline.restart(self.patience);
             }
             // RFC 9110 section 15.2: none to a client of HTTP/1.0.
             if self.request.version != Version::HTTP_10 {
                 told = self.client.answer(&head, interim, Framing::UntilClose, text, client_out);
             }
             None
+        } else if let Some(tries) = &mut self.tries
+            && self.request.may_be_sent_again(client_in)
+            && tries.rejects(head.status, self.turn)
+        {
+            return Err(Failure::Retry(head.status));
         } else {
             // R15: if the body is still on its way, no one knows where the next request begins.
             let keep = self.request.persistent && self.upload == Upload::Sent;

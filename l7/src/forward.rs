@@ -9,9 +9,12 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
 use crate::http1::reject::Reject;
@@ -19,7 +22,8 @@ use crate::service::{Private, Service};
 use crate::side::{Client, Plain};
 use crate::splice;
 use crate::transaction::Watched;
-use crate::upstream::{self, Connect, NoUpstream, Tried, Turn, Way};
+use crate::upstream::hedge::{self, Attempt, Lost, Raced};
+use crate::upstream::{self, Connect, History, NoUpstream, Tried, Tries, Turn, Way};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -60,27 +64,49 @@ pub(crate) struct Forward<'a, K, C: Connect> {
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
     pub(crate) async fn run(mut self, request: &Request) -> Outcome {
+        self.deadline.set_end(self.service.config.timeouts.total);
+        let outcome = self.answer(request).await;
+        self.deadline.set_end(None);
+        outcome
+    }
+
+    async fn answer(&mut self, request: &Request) -> Outcome {
+        let service = self.service;
+        let policy = (&service.config.retry, service.budget.as_ref());
+        let (end, may) = (self.deadline.end(), request.is_idempotent());
+        let mut tries = Tries::new(policy, &service.balance, self.peer, may, end);
+        if may && policy.0.body > 0 && !request.framing.is_empty() {
+            self.buffers.client_in.keep(policy.0.body);
+        }
+        let outcome = self.try_backends(request, &mut tries).await;
+        self.buffers.client_in.forget();
+        outcome
+    }
+
+    async fn try_backends(&mut self, request: &Request, tries: &mut Tries<'_>) -> Outcome {
         let service = self.service;
         let pool = self.private.map_or(&service.pool, |private| &private.pool);
-        let mut tried = Tried::default();
         // The turn of a request that is sent again, once, on a fresh connection.
         let mut again: Option<Turn> = None;
-        let mut retried = false;
+        let (mut replaced, mut replayed) = (false, 0);
         loop {
             let fresh = again.is_some();
-            let turn = match again.take() {
+            let turn = match again.take().or_else(|| tries.next()) {
                 Some(turn) => turn,
-                None => match upstream::choose(&service.balance, self.peer, &tried) {
+                None => match self.take_turn(&tries.tried).await {
                     Ok(turn) => turn,
-                    Err(none) => return none.outcome(request),
+                    Err(none) => return self.apologise(none, request),
                 },
             };
-            let Some((stream, reused)) =
-                reach(service, self.private, &turn, fresh, &mut tried).await
-            else {
-                continue;
-            };
-            self.watched.reached(C::local_addr(&stream), turn.address);
+            let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
+            let Some(connection) = reached else { continue };
+            self.watched.reached(C::local_addr(&connection.0), turn.address);
+            let mut attempt = Attempt::new(turn, connection);
+            let mut begun = None;
+            if let Some(after) = service.config.hedge_after.filter(|_| request.may_be_hedged()) {
+                begun = Some(self.hedge(&mut attempt, after, tries).await);
+            }
+            let Attempt { turn, stream, history, input, .. } = attempt;
             let mut backend = Plain(stream);
             let mut exchange = Exchange::new(
                 self.client,
@@ -90,44 +116,114 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 request,
                 &turn,
                 service,
-            );
-            let result = exchange.run().await;
-            let body_sent = exchange.body_sent();
-            self.watched.answered(exchange.status());
-            match result {
+            )
+            .with_tries(tries, replayed);
+            let result = match begun {
+                None => exchange.run().await,
+                Some(Ok(())) => {
+                    exchange = exchange.begun(input);
+                    exchange.run().await
+                }
+                Some(Err(failure)) => Err(failure),
+            };
+            let body_sent = exchange.body_sent() || request.framing.is_empty();
+            let status = exchange.status();
+            self.watched.answered(status);
+            let failure = match result {
                 Ok(Delivered::Tunnel) => {
                     turn.succeeded();
                     self.tunnel(backend).await;
                     return Outcome::Ended;
                 }
                 Ok(Delivered::Response { close, reusable }) => {
-                    turn.succeeded();
+                    turn.finished(status);
                     let Plain(stream) = backend;
                     if reusable {
-                        pool.put(turn.backend, turn.address, turn.outages, stream);
+                        let kept = (stream, history);
+                        pool.put(turn.backend, turn.address, turn.outages, kept);
                     } else if body_sent {
                         upstream::close(stream);
                     }
                     return Outcome::Delivered { close, body_sent };
                 }
-                Err(Failure::Closed) if reused && !retried && request.is_replayable() => {
-                    service.stats.retries.bump();
-                    retried = true;
-                    again = Some(turn);
-                }
-                Err(failure) => {
-                    if failure.blames_backend(reused) {
-                        turn.failed();
-                    }
+                Err(failure) => failure,
+            };
+            let whole = request.may_be_sent_again(&self.buffers.client_in);
+            if failure == Failure::Closed && history.kept && !replaced && whole {
+                replaced = true;
+                again = Some(turn);
+            } else {
+                failure.report(&turn, history.kept);
+                let goes_on = matches!(failure, Failure::Retry(_))
+                    || failure.is_silence() && whole && tries.again(&turn);
+                if !goes_on {
                     return self.fail(&failure, body_sent);
                 }
             }
+            service.stats.retries.bump();
+            replayed = self.buffers.client_in.rewind();
         }
+    }
+
+    /// Sends the request by `attempt`, and to a second backend too if no byte of an answer has come `after`
+    /// a time. Whoever begins to answer first is in `attempt` then.
+    async fn hedge(
+        &mut self,
+        attempt: &mut Attempt<C::Stream>,
+        after: Duration,
+        tries: &mut Tries<'_>,
+    ) -> Result<(), Failure> {
+        let Self { service, deadline, client, watched, private, .. } = self;
+        let private = *private;
+        let Buffers { client_in, head, .. } = &mut *self.buffers;
+        deadline.restart(tries.patience(service.config.timeouts.response));
+        let (head, end, backend): (&[u8], _, _) = (head, deadline.end(), attempt.turn.backend);
+        let mut rival = None;
+        let make_rival = || {
+            let turn = tries.hedge(backend)?;
+            service.stats.hedges.bump();
+            let rival = &mut rival;
+            Some(async move {
+                let mut tried = Tried::until(end);
+                let reached = reach(service, private, &turn, false, &mut tried).await;
+                let connection = reached.ok_or(Lost)?;
+                watched.reached(C::local_addr(&connection.0), turn.address);
+                rival.insert(Attempt::new(turn, connection)).begin(head).await
+            })
+        };
+        let stop = |cx: &mut Context<'_>| match upstream::poll_gone(cx, *client, client_in) {
+            Poll::Ready(()) => Poll::Ready(Failure::ClientGone),
+            Poll::Pending => deadline.poll(cx).map(|()| Failure::TimedOut),
+        };
+        let raced = hedge::race(attempt.begin(head), after, make_rival, stop).await;
+        if let (Raced::Second, Some(rival)) = (&raced, &mut rival) {
+            std::mem::swap(attempt, rival);
+        } else if rival.is_some() {
+            self.watched.abandoned();
+        }
+        if let Some(loser) = rival.filter(|loser| !loser.history.kept) {
+            if loser.closed || raced == Raced::Stopped(Failure::TimedOut) {
+                loser.turn.failed();
+            }
+        }
+        match raced {
+            Raced::First | Raced::Second => Ok(()),
+            Raced::Neither => Err(Failure::Closed),
+            Raced::Stopped(failure) => Err(failure),
+        }
+    }
+
+    /// A backend to try, after a wait if all are at their limits.
+    async fn take_turn(&mut self, tried: &Tried) -> Result<Turn, NoUpstream> {
+        let (client, input) = (&mut *self.client, &mut self.buffers.client_in);
+        let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
+        upstream::take_turn(&self.service.balance, self.peer, tried, watch).await
     }
 
     async fn tunnel(&mut self, mut upstream: Plain<C::Stream>) {
         let service = self.service;
         service.stats.tunnels.bump();
+        self.deadline.set_end(None);
         let tunnel = splice::Tunnel {
             client: self.client,
             upstream: &mut upstream,
@@ -146,6 +242,26 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         }
     }
 
+    /// What to answer when there is no backend.
+    fn apologise(&self, none: NoUpstream, request: &Request) -> Outcome {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, detail) = match none {
+            NoUpstream::NoBackend => (unavailable, "no backend is ready"),
+            NoUpstream::Full => (unavailable, "every backend is at its limit"),
+            NoUpstream::Swamped => (unavailable, "too many connections to backends are pending"),
+            NoUpstream::QueueFull => (unavailable, "the queue for a backend is full"),
+            NoUpstream::QueueTimeout => (unavailable, "no backend became free in time"),
+            NoUpstream::Untrusted => (StatusCode::BAD_GATEWAY, "TLS with the backend failed"),
+            NoUpstream::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
+            NoUpstream::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
+            NoUpstream::ClientGone => {
+                self.service.stats.aborted.bump();
+                return Outcome::Ended;
+            }
+        };
+        Outcome::Own { status, detail, body_read: request.framing.is_empty() }
+    }
+
     /// What to answer for a backend that did not.
     fn fail(&self, failure: &Failure, body_read: bool) -> Outcome {
         let stats = &self.service.stats;
@@ -155,7 +271,9 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 return Outcome::Ended;
             }
             Failure::Refused(reject) => return Outcome::Refused(reject),
-            Failure::Closed => (StatusCode::BAD_GATEWAY, "the backend closed the connection"),
+            Failure::Retry(_) | Failure::Closed => {
+                (StatusCode::BAD_GATEWAY, "the backend closed the connection")
+            }
             Failure::TimedOut => {
                 (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
             }
@@ -169,7 +287,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     }
 }
 
-/// A connection to the backend of `turn`, and whether it has been used before.
+/// A connection to the backend of `turn`, and what it has been used for.
 ///
 /// A kept one, unless it must be `fresh`. None if there is none to be had, which `tried` notes.
 async fn reach<C: Connect>(
@@ -178,17 +296,16 @@ async fn reach<C: Connect>(
     turn: &Turn,
     fresh: bool,
     tried: &mut Tried,
-) -> Option<(C::Stream, bool)> {
+) -> Option<(C::Stream, History)> {
     let stats = &service.stats;
     let (pool, header) = match private {
         Some(Private { pool, header }) => (pool, &header[..]),
         None => (&service.pool, &[][..]),
     };
     let kept = if fresh { None } else { pool.take(turn.backend, turn.address) };
-    let reused = kept.is_some();
-    let stream = if let Some(stream) = kept {
+    let reached = if let Some(kept) = kept {
         stats.upstream_reuses.bump();
-        stream
+        kept
     } else {
         let (connector, timeouts) = (&service.connector, &service.config.timeouts);
         let way = Way { connector, timeouts, header, secure: true };
@@ -197,28 +314,43 @@ async fn reach<C: Connect>(
             return None;
         };
         stats.upstream_connects.bump();
-        stream
+        (stream, History::new())
     };
     stats.count_sent_to(turn.backend);
-    Some((stream, reused))
-}
-
-impl NoUpstream {
-    /// What to tell the client of `request`.
-    fn outcome(self, request: &Request) -> Outcome {
-        let (status, detail) = match self {
-            Self::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is ready"),
-            Self::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
-            Self::Untrusted => (StatusCode::BAD_GATEWAY, "TLS with the backend failed"),
-            Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
-        };
-        Outcome::Own { status, detail, body_read: request.framing.is_empty() }
-    }
+    Some(reached)
 }
 
 impl Request {
-    /// May be sent again after a connection ended without a word (RFC 9110 section 9.2.2).
-    fn is_replayable(&self) -> bool {
-        self.framing.is_empty() && self.method.is_idempotent() && self.method != Method::CONNECT
+    /// Doing it twice is as doing it once (RFC 9110 section 9.2.2).
+    fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent() && self.method != Method::CONNECT
+    }
+
+    /// It asks for nothing to be done, and is nothing but its head.
+    fn may_be_hedged(&self) -> bool {
+        self.method.is_safe() && self.framing.is_empty() && self.websocket.is_none()
+    }
+
+    /// Doing it twice is as doing it once, and all of its body that was sent is still in `input`, or there
+    /// is none.
+    pub(crate) fn may_be_sent_again(&self, input: &Buffer) -> bool {
+        self.is_idempotent() && (self.framing.is_empty() || input.is_kept())
+    }
+}
+
+impl Failure {
+    /// Tells the balancer what it means for the backend of `turn`, over a connection that was `kept` or
+    /// not.
+    fn report(&self, turn: &Turn, kept: bool) {
+        if let Self::Retry(status) = self {
+            turn.finished(Some(*status));
+        } else if self.blames_backend(kept) {
+            turn.failed();
+        }
+    }
+
+    /// There is no answer, and another backend may have one.
+    const fn is_silence(&self) -> bool {
+        matches!(self, Self::Closed | Self::TimedOut)
     }
 }

@@ -1,7 +1,10 @@
-//! Probes that take a connection: an HTTP request, or a connect by sockets of the host.
+//! Probes that take a connection: an HTTP request, a call of gRPC's health service, or a connect by
+//! sockets of the host.
 //!
 //! The engine decides when a backend is asked and what follows; here is how. A probe has its time
 //! limit from whoever awaits it, by dropping the future, which resets its connection.
+
+mod grpc;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -24,6 +27,8 @@ use crate::http1::reject::Reject;
 use crate::http1::scan::Scanner;
 use crate::limits::{INTERIM_RESPONSES, PROBE_BODY};
 use crate::upstream::{self, Connect};
+
+pub use grpc::{GrpcProbe, grpc};
 
 /// Asks the backend at an address, and says whether it is well.
 pub type Prober = Rc<dyn Fn(SocketAddr) -> Pin<Box<dyn Future<Output = Outcome>>>>;

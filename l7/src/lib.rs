@@ -12,7 +12,7 @@
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
 //! | [`proxy_protocol`] | the header that tells who the client is: to backends, and to us |
-//! | [`upstream`] | choosing, reaching and keeping connections to backends |
+//! | [`upstream`] | choosing and reaching backends, keeping connections, waiting, trying again |
 //! | [`tls`] | TLS with clients and with backends, server names |
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |

@@ -41,6 +41,12 @@ pub const LINGER_TIME: Duration = Duration::from_secs(2);
 pub const PROBE_BODY: usize = 64 * 1024;
 /// How often idle upstream connections are looked at for an end, stray bytes or old age.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether backends have their warm connections.
+pub const WARM_INTERVAL: Duration = Duration::from_millis(100);
+/// Times that it takes until all are begun.
+pub const WARM_STEPS: usize = 10;
+/// Time after an attempt to make one that failed; twice as long after each further one, up to 32 times.
+pub const WARM_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests that are over and wait for whoever watches them; beyond, the oldest are forgotten.
 pub const WATCHED: usize = 4096;
 /// Connections whose TLS secrets are kept, while any are.

@@ -1,10 +1,8 @@
 //! What all connections of an HTTP service share.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
-
-use tokio::time::timeout;
+use std::time::Duration;
 
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
@@ -12,7 +10,7 @@ use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::transaction::ServiceWatch;
-use crate::upstream::{Balance, Connect, Pool, PoolLimits};
+use crate::upstream::{Balance, Budget, Connect, Pool, PoolLimits, Retry};
 
 /// How an HTTP service behaves. The default suits a public site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +27,11 @@ pub struct Config {
     pub max_body: Option<u64>,
     /// Waiting times.
     pub timeouts: Timeouts,
+    /// When a request is sent again.
+    pub retry: Retry,
+    /// Time without a byte of an answer after which a request that may be sent twice and has no body is
+    /// sent to a second backend too, and whoever answers first has it. None is never, the default.
+    pub hedge_after: Option<Duration>,
     /// Idle connections to backends.
     pub pool: PoolLimits,
     /// Let websockets through. If not, the request to upgrade is forwarded as a plain one. Default
@@ -51,6 +54,8 @@ impl Default for Config {
             smuggling_proof: false,
             max_body: None,
             timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            hedge_after: None,
             pool: PoolLimits::default(),
             websocket: true,
             proxy_protocol: None,
@@ -66,6 +71,8 @@ pub struct Service<C: Connect> {
     pub(crate) balance: Rc<dyn Balance>,
     pub(crate) config: Config,
     pub(crate) pool: Rc<Pool<C::Stream>>,
+    /// Present if there are attempts that it is for.
+    pub(crate) budget: Option<Budget>,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<ServiceWatch>,
 }
@@ -74,7 +81,17 @@ impl<C: Connect> Service<C> {
     /// A service that has done nothing yet.
     pub fn new(connector: C, balance: Rc<dyn Balance>, config: Config) -> Self {
         let pool = Pool::new(config.pool, Rc::clone(&balance));
-        Self { connector, balance, config, pool, stats: Stats::default(), watch: None }
+        let spends = config.retry.times > 0 || config.hedge_after.is_some();
+        let budget = spends.then(|| Budget::new(config.retry.budget));
+        Self { connector, balance, config, pool, budget, stats: Stats::default(), watch: None }
+    }
+
+    /// The same with idle connections that it shares with other services, whose connectors must do the
+    /// same as its own.
+    #[must_use]
+    pub fn with_pool(mut self, pool: Rc<Pool<C::Stream>>) -> Self {
+        self.pool = pool;
+        self
     }
 
     /// Has its requests told to `watch`, while that is on.
@@ -94,30 +111,14 @@ impl<C: Connect> Service<C> {
         &self.config
     }
 
+    /// Its idle connections.
+    pub const fn pool(&self) -> &Rc<Pool<C::Stream>> {
+        &self.pool
+    }
+
     /// Idle connections to `backend`.
     pub fn idle_connections(&self, backend: usize) -> usize {
         self.pool.idle(backend)
-    }
-
-    /// Opens connections to `backend` ahead of requests until `count` are idle.
-    ///
-    /// # Errors
-    /// When the backend cannot be reached; those already opened stay.
-    pub async fn warm(
-        &self,
-        backend: usize,
-        address: SocketAddr,
-        count: usize,
-    ) -> std::io::Result<()> {
-        for _ in self.pool.idle(backend)..count.min(self.config.pool.idle_per_backend) {
-            let outages = self.balance.outages(backend);
-            let Timeouts { connect, handshake, .. } = self.config.timeouts;
-            let stream = timeout(connect, self.connector.connect(address)).await??;
-            let stream = timeout(handshake, self.connector.secure(address, stream)).await??;
-            self.stats.upstream_connects.bump();
-            self.pool.put(backend, address, outages, stream);
-        }
-        Ok(())
     }
 }
 

@@ -35,7 +35,7 @@ use crate::timeouts::Timeouts;
 use crate::tls::hello::{self, NotHello, Progress};
 use crate::tls::names::Names;
 use crate::unserved::Unserved;
-use crate::upstream::{self, Balance, Connect, Tried, Turn};
+use crate::upstream::{self, Balance, Connect, History, Pool, Tried, Turn};
 
 /// What all connections of a splice service share.
 pub struct SpliceService<C: Connect> {
@@ -51,13 +51,22 @@ pub struct SpliceService<C: Connect> {
 pub struct Target<C: Connect> {
     connector: C,
     balance: Rc<dyn Balance>,
+    pool: Option<Rc<Pool<C::Stream>>>,
     by_backend: PerBackend,
 }
 
 impl<C: Connect> Target<C> {
     /// A target that nothing went to yet.
     pub fn new(connector: C, balance: Rc<dyn Balance>) -> Self {
-        Self { connector, balance, by_backend: PerBackend::default() }
+        Self { connector, balance, pool: None, by_backend: PerBackend::default() }
+    }
+
+    /// The same with connections that were made ahead, which others may share whose connectors do the
+    /// same as its own.
+    #[must_use]
+    pub fn with_pool(mut self, pool: Rc<Pool<C::Stream>>) -> Self {
+        self.pool = Some(pool);
+        self
     }
 
     /// Connections made to each backend, by its index in the pool.
@@ -163,17 +172,19 @@ pub async fn splice<S, C>(
             return turn_away(client, reason).await;
         }
     };
-    let Some((turn, upstream)) = reach(&service, &opened).await else {
+    let mut client = Plain(client);
+    let reached = reach(&service, &opened, &mut client, &mut client_in).await;
+    let Some((turn, upstream, early)) = reached else {
         stats.refused.bump();
         return;
     };
     turn.succeeded();
-    turn.answered();
     stats.upstream_connects.bump();
     opened.target.by_backend.bump(turn.backend);
     let [mut client_out, mut upstream_in, mut upstream_out] = [const { Buffer::new() }; 3];
+    upstream_in.push(early.as_slice());
     let tunnel = Tunnel {
-        client: &mut Plain(client),
+        client: &mut client,
         upstream: &mut Plain(upstream),
         client_in: &mut client_in,
         client_out: &mut client_out,
@@ -257,26 +268,39 @@ async fn turn_away<S: AsyncWrite + Unpin>(mut client: S, reason: Unserved) {
     let _ = tokio::time::timeout(LINGER_TIME, tell).await;
 }
 
-/// A connection to a backend that can be reached.
-async fn reach<C: Connect>(
+/// A connection to a backend that can be reached, and the first byte that has come of it, if one has.
+async fn reach<S, C>(
     service: &SpliceService<C>,
     opened: &Opened<'_, C>,
-) -> Option<(Turn, C::Stream)> {
+    client: &mut Plain<S>,
+    input: &mut Buffer,
+) -> Option<(Turn, C::Stream, Option<u8>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Connect,
+{
     let Opened { ends, target, through } = opened;
     let header = service.proxy_protocol.map(|version| version.header(ends.client, ends.service));
     let mut tried = Tried::default();
     loop {
-        let turn = upstream::choose(&target.balance, ends.client, &tried).ok()?;
+        let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
+        let turn = upstream::take_turn(&target.balance, ends.client, &tried, watch).await.ok()?;
         let way = upstream::Way {
             connector: &target.connector,
             timeouts: &service.timeouts,
             header: header.as_deref().unwrap_or_default(),
             secure: !through,
         };
-        match way.connect(&turn, &mut tried).await {
-            Some(stream) => return Some((turn, stream)),
-            None => service.stats.upstream_failures.bump(),
+        let ready = target.pool.as_ref().and_then(|pool| pool.take(turn.backend, turn.address));
+        if let Some((stream, History { early, .. })) = ready {
+            if let Some(stream) = way.go_on(stream, &turn, &mut tried).await {
+                return Some((turn, stream, early));
+            }
+        } else if let Some(stream) = way.connect(&turn, &mut tried).await {
+            turn.answered();
+            return Some((turn, stream, None));
         }
+        service.stats.upstream_failures.bump();
     }
 }
 

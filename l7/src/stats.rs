@@ -39,8 +39,10 @@ pub struct Stats {
     pub upstream_failures: Counter,
     /// Requests sent on a connection that had served another before.
     pub upstream_reuses: Counter,
-    /// Requests sent again, because a reused connection had just ended.
+    /// Requests sent again: because a reused connection had just ended, or as the service says.
     pub retries: Counter,
+    /// Requests sent to a second backend while the first had not answered.
+    pub hedges: Counter,
     /// Body and tunnel bytes from clients to backends.
     pub bytes_up: Counter,
     /// Body and tunnel bytes from backends to clients.

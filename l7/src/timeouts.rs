@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Waiting times of a service. Each is measured from the last progress of what it waits for.
+/// Waiting times of a service. Each but the last is measured from the last progress of what it waits
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// A TLS handshake, with a client or a backend; the hello that a server name is read from, or a
@@ -26,6 +27,10 @@ pub struct Timeouts {
     pub expect: Duration,
     /// Any byte through a tunnel or splice, either way. Default 1 h.
     pub tunnel: Duration,
+    /// A request as a whole, from the end of its head to the end of its answer; a tunnel is not of it.
+    /// Then 504, or 408 if the client's body is what is waited for, or a cut if the answer has begun.
+    /// None is no such limit, the default.
+    pub total: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -39,6 +44,7 @@ impl Default for Timeouts {
             response: Duration::from_mins(1),
             expect: Duration::from_secs(1),
             tunnel: Duration::from_hours(1),
+            total: None,
         }
     }
 }

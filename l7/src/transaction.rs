@@ -257,6 +257,13 @@ impl Watched {
         }
     }
 
+    /// The backend that was reached last is not the one that answers.
+    pub(crate) fn abandoned(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.transaction.upstreams.pop();
+        }
+    }
+
     /// The exchange with that backend is over, or we have answered by ourselves.
     pub(crate) fn answered(&mut self, status: Option<StatusCode>) {
         let Some(current) = &mut self.current else { return };

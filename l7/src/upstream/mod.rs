@@ -4,9 +4,22 @@
 //! A request takes a turn: a backend chosen by [`Balance`], with the promise that the balancer
 //! is told when the request is over. Then it takes the idle connection to that backend which was
 //! used last, or makes one through [`Connect`]. A backend that cannot be reached is reported and
-//! skipped, and the next is chosen, at most [`BACKEND_ATTEMPTS`] times.
+//! skipped, and the next is chosen, at most [`BACKEND_ATTEMPTS`] times. If all that may serve are at their
+//! limits, the request waits in the pool's [`Queue`], if it has one.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `pool` | idle connections |
+//! | `warm` | idle connections made ahead of requests |
+//! | `queue` | requests that wait for a place at a backend |
+//! | `retry` | whether a request is sent again, and the budget for that |
+//! | `hedge` | two backends asked for the same |
 
+pub(crate) mod hedge;
 mod pool;
+mod queue;
+mod retry;
+mod warm;
 
 use std::fmt;
 use std::future::Future;
@@ -14,16 +27,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-pub(crate) use pool::Pool;
-pub use pool::PoolLimits;
+pub(crate) use pool::History;
+pub use pool::{Pool, PoolLimits};
+pub use queue::{Queue, QueueLimits};
+pub(crate) use retry::{Budget, Tries};
+pub use retry::{BudgetLimits, Retry};
+pub use warm::keep_warm;
 
+use crate::buffer::Buffer;
 use crate::limits::BACKEND_ATTEMPTS;
+use crate::side::{Client, Presence};
 use crate::timeouts::Timeouts;
 use crate::tls::client::HandshakeError;
 
@@ -73,6 +93,11 @@ pub trait Balance {
     /// `backend` answered.
     fn succeeded(&self, backend: usize);
 
+    /// `backend` answered that it has failed: with a status of 500 or more.
+    fn erred(&self, backend: usize) {
+        self.succeeded(backend);
+    }
+
     /// True if [`Self::answered`] is of use: then every choice costs a look at the clock.
     fn measures(&self) -> bool {
         false
@@ -89,6 +114,39 @@ pub trait Balance {
     fn outages(&self, backend: usize) -> u32 {
         let _ = backend;
         0
+    }
+
+    /// True if a backend, none of `skip`, could serve but for its limit.
+    fn is_full(&self, skip: &[usize]) -> bool {
+        let _ = skip;
+        false
+    }
+
+    /// Where requests wait while that is so; none if they do not.
+    fn queue(&self) -> Option<&Queue> {
+        None
+    }
+
+    /// One connection more, or one fewer, is on its way to `backend`.
+    fn connecting(&self, backend: usize, begins: bool) {
+        let _ = (backend, begins);
+    }
+
+    /// True if a backend, none of `skip`, could serve but for the connections that are on their way to it.
+    fn is_swamped(&self, skip: &[usize]) -> bool {
+        let _ = skip;
+        false
+    }
+
+    /// True if connections to `backend` are kept for later requests: it does not drain.
+    fn keeps(&self, backend: usize) -> bool {
+        let _ = backend;
+        true
+    }
+
+    /// The backends that may serve, by their indices, and their addresses.
+    fn serving(&self) -> Vec<(usize, SocketAddr)> {
+        Vec::new()
     }
 
     /// What was chosen by [`Self::choose`] is over, well or not: called once for each choice.
@@ -109,6 +167,18 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    fn new(balance: &Rc<dyn Balance>, backend: usize, address: SocketAddr) -> Self {
+        let since = balance.measures().then(Instant::now);
+        let outages = balance.outages(backend);
+        Self { backend, address, outages, since, balance: Rc::clone(balance) }
+    }
+
+    /// Counts a connection that is on its way, as long as what is returned lives.
+    fn connecting(&self) -> OnItsWay<'_> {
+        self.balance.connecting(self.backend, true);
+        OnItsWay(self)
+    }
+
     pub(crate) fn failed(&self) {
         self.balance.failed(self.backend);
     }
@@ -117,11 +187,28 @@ impl Turn {
         self.balance.succeeded(self.backend);
     }
 
+    /// The backend has answered a request with `status`.
+    pub(crate) fn finished(&self, status: Option<StatusCode>) {
+        if status.is_some_and(|status| status.is_server_error()) {
+            self.balance.erred(self.backend);
+        } else {
+            self.succeeded();
+        }
+    }
+
     /// What the backend was asked for first has come.
     pub(crate) fn answered(&self) {
         if let Some(since) = self.since {
             self.balance.answered(self.backend, since.elapsed());
         }
+    }
+}
+
+struct OnItsWay<'a>(&'a Turn);
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.balance.connecting(self.0.backend, false);
     }
 }
 
@@ -148,6 +235,16 @@ pub(crate) fn close<T: AsyncWrite + Unpin>(mut stream: T) {
 pub(crate) enum NoUpstream {
     /// No backend may serve.
     NoBackend,
+    /// Those that may are at their limits.
+    Full,
+    /// As many connections are on their way to those that may as a backend is thought to bear.
+    Swamped,
+    /// They are at their limits, and as many requests wait as may.
+    QueueFull,
+    /// They were for as long as a request waits.
+    QueueTimeout,
+    /// The client left while its request waited.
+    ClientGone,
     /// All that were tried failed, the last by refusing.
     Refused,
     /// All that were tried failed, the last by not agreeing on TLS, or not being who it should be.
@@ -162,9 +259,28 @@ pub(crate) struct Tried {
     backends: Vec<usize>,
     timed_out: bool,
     untrusted: bool,
+    /// How many of them were reached: only the others count as attempts to.
+    reached: usize,
+    /// When the request's whole time is over.
+    end: Option<Instant>,
 }
 
 impl Tried {
+    /// None so far, by a request whose whole time is over at `end`.
+    pub(crate) fn until(end: Option<Instant>) -> Self {
+        Self { end, ..Self::default() }
+    }
+
+    /// Notes a try on which a backend was reached, and that was in vain.
+    fn retried(&mut self, turn: &Turn) {
+        self.backends.push(turn.backend);
+        self.reached += 1;
+    }
+
+    fn is_late(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
     fn verdict(&self) -> NoUpstream {
         match self {
             Self { backends, .. } if backends.is_empty() => NoUpstream::NoBackend,
@@ -181,14 +297,49 @@ pub(crate) fn choose(
     client: SocketAddr,
     tried: &Tried,
 ) -> Result<Turn, NoUpstream> {
-    if tried.backends.len() >= BACKEND_ATTEMPTS {
+    if tried.backends.len() >= BACKEND_ATTEMPTS + tried.reached {
         return Err(tried.verdict());
     }
-    let (backend, address) =
-        balance.choose(client, &tried.backends).ok_or_else(|| tried.verdict())?;
-    let since = balance.measures().then(Instant::now);
-    let outages = balance.outages(backend);
-    Ok(Turn { backend, address, outages, since, balance: Rc::clone(balance) })
+    if tried.is_late() {
+        return Err(NoUpstream::TimedOut);
+    }
+    match balance.choose(client, &tried.backends) {
+        Some((backend, address)) => Ok(Turn::new(balance, backend, address)),
+        None if balance.is_full(&tried.backends) => Err(NoUpstream::Full),
+        None if balance.is_swamped(&tried.backends) => Err(NoUpstream::Swamped),
+        None => Err(tried.verdict()),
+    }
+}
+
+/// The same, and waits in the queue if there is one and it must; `watch` is ready once the client is
+/// gone.
+pub(crate) async fn take_turn(
+    balance: &Rc<dyn Balance>,
+    client: SocketAddr,
+    tried: &Tried,
+    watch: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Result<Turn, NoUpstream> {
+    match choose(balance, client, tried) {
+        Err(NoUpstream::Full) => queue::wait(balance, client, tried, watch).await,
+        turn => turn,
+    }
+}
+
+/// Ready once `client`, whose request waits, is gone. What it sends early is kept in `input`, up to a bound.
+pub(crate) fn poll_gone(
+    cx: &mut Context<'_>,
+    client: &mut impl Client,
+    input: &mut Buffer,
+) -> Poll<()> {
+    loop {
+        let before = input.len();
+        match client.poll_presence(cx, input) {
+            Presence::Gone => return Poll::Ready(()),
+            // There may be more, and nobody has asked to be woken for it yet.
+            Presence::Here if input.len() > before => {}
+            Presence::Here | Presence::Ended => return Poll::Pending,
+        }
+    }
 }
 
 /// How a connection to a backend is made.
@@ -204,9 +355,36 @@ pub(crate) struct Way<'a, C> {
 impl<C: Connect> Way<'_, C> {
     /// Connects to the backend of `turn`; a failure is reported to the balancer and noted in `tried`.
     pub(crate) async fn connect(&self, turn: &Turn, tried: &mut Tried) -> Option<C::Stream> {
-        let error = match self.attempt(turn.address).await {
-            Ok(stream) => return Some(stream),
-            Err(error) => error,
+        self.complete(self.attempt(turn.address), turn, tried).await
+    }
+
+    /// The same over a connection that was made already, and on which nothing was sent.
+    pub(crate) async fn go_on(
+        &self,
+        stream: C::Stream,
+        turn: &Turn,
+        tried: &mut Tried,
+    ) -> Option<C::Stream> {
+        self.complete(self.begin(turn.address, stream), turn, tried).await
+    }
+
+    async fn complete(
+        &self,
+        attempt: impl Future<Output = io::Result<C::Stream>>,
+        turn: &Turn,
+        tried: &mut Tried,
+    ) -> Option<C::Stream> {
+        let on_its_way = turn.connecting();
+        let made = match tried.end {
+            None => Ok(attempt.await),
+            Some(end) => timeout_at(end, attempt).await,
+        };
+        drop(on_its_way);
+        let error = match made {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error,
+            // It had less than its time, which says nothing of it.
+            Err(_) => return None,
         };
         tried.timed_out = error.kind() == io::ErrorKind::TimedOut;
         tried.untrusted = HandshakeError::is(&error);
@@ -217,8 +395,13 @@ impl<C: Connect> Way<'_, C> {
     }
 
     async fn attempt(&self, backend: SocketAddr) -> io::Result<C::Stream> {
+        let connect = self.connector.connect(backend);
+        let stream = timeout(self.timeouts.connect, connect).await??;
+        self.begin(backend, stream).await
+    }
+
+    async fn begin(&self, backend: SocketAddr, mut stream: C::Stream) -> io::Result<C::Stream> {
         let Self { connector, timeouts, header, secure } = self;
-        let mut stream = timeout(timeouts.connect, connector.connect(backend)).await??;
         timeout(timeouts.handshake, async {
             if !header.is_empty() {
                 stream.write_all(header).await?;

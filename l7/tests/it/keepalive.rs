@@ -299,19 +299,6 @@ async fn a_backend_that_says_close_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn warm_connections_serve_the_first_requests() {
-    local(async {
-        let network = Network::new([answers(OK)]);
-        let service = network.service(plain());
-        service.warm(0, ([10, 2, 0, 11], 0).into(), 3).await.unwrap();
-        assert_eq!(service.idle_connections(0), 3);
-        assert_eq!(ask(&service, GET).await, OK);
-        assert_eq!(service.stats().upstream_reuses.get(), 1);
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_frees_the_backend() {
     local(async {
         let network = Network::new([serves(|mut stream, _| async move {
