@@ -117,6 +117,7 @@ codes! {
     BadRequest = "E0425": "it is not clear which requests are meant",
     NoRequests = "E0426": "a service has no requests to capture",
     SmallMemory = "E0430": "the memory does not suffice for the limits",
+    NoEffect = "E0450": "a key of a pool has no effect",
     BadServerName = "E0460": "a server name is malformed",
     AmbiguousTls = "E0461": "two backends at one address differ in TLS",
     NotYet = "E0901": "something is not supported yet",

@@ -8,8 +8,6 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
     "pool.*.affinity.by=cookie",
-    "pool.*.health.grpc",
-    "pool.*.warm",
     "service.*.tls.alpn=h2",
     "service.*.access-log",
     "service.*.route",

@@ -371,6 +371,20 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
     )
 }
 
+/// Bytes of a body that are kept in memory.
+pub(super) fn kept_body(text: &str) -> Parsed<usize> {
+    const MOST: u64 = 1 << 20;
+    match usize::try_from(size(text)?) {
+        Ok(bytes) if bytes as u64 <= MOST => Ok(bytes),
+        _ => complain(
+            Code::OutOfRange,
+            "is too much to be kept of each request",
+            "at most `1MiB`",
+            "write a size such as `64KiB`",
+        ),
+    }
+}
+
 /// A number of bits per second.
 pub(super) fn bit_rate(text: &str) -> Parsed<u64> {
     const UNITS: [(&str, u64); 4] =
@@ -441,6 +455,16 @@ pub(super) fn whole_percentage(text: &str) -> Parsed<u8> {
             "write it as `50%`",
         ),
     }
+}
+
+/// A percentage without a fraction, from 1 to 100.
+pub(super) fn some_percentage(text: &str) -> Parsed<u8> {
+    let percent = whole_percentage(text)?;
+    if percent == 0 {
+        let label = "must be more than zero";
+        return complain(Code::BadPercentage, "is too little", label, "write it as `20%`");
+    }
+    Ok(percent)
 }
 
 pub(super) fn rate_key(text: &str) -> Parsed<RateKey> {

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use l7::SocketOptions;
 use nat::{
     BackendConfig, Config, LegConfig, Listen, Mode, Nat, PoolConfig, PoolId, Prefix, ServiceConfig,
     SnatConfig,
@@ -69,17 +68,14 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
         vec![service("l4", VIP_L4, Mode::Nat(Nat::Full)), service("l7", VIP_L7, Mode::Divert)];
     let mut engine = Config::new(seed, engine_legs, vec![pool], services);
     engine.snat = SnatConfig { addresses: vec![Address::from(SNAT)], ..SnatConfig::default() };
-    let http = ApplicationPlan {
-        protocol: Application::Http(Box::default(), None),
-        upstream: Upstream::Userspace,
-        options: SocketOptions::default(),
-    };
+    let http = ApplicationPlan::new(Application::Http(Box::default(), None), Upstream::Userspace);
     Plan {
         engine,
         legs,
         applications: vec![None, Some(http)],
         probes: Vec::new(),
         backend_tls: Vec::new(),
+        pooling: Vec::new(),
         stream_memory: None,
         capture: None,
         written: None,

@@ -4,14 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use l7::SocketOptions;
-use l7::health::HttpProbe;
+use l7::health::{GrpcProbe, HttpProbe};
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::pem::TlsError;
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
 use super::{
-    ApplicationPlan, CapturePlan, EthernetPlan, LegPlan, Plan, ProbePlan, Protocol, TcpPlan, tls,
+    ApplicationPlan, Ask, CapturePlan, EthernetPlan, LegPlan, Plan, PoolingPlan, ProbePlan,
+    Protocol, TcpPlan, tls,
 };
 use crate::config::model::{
     Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
@@ -78,6 +79,15 @@ impl Plan {
             legs: config.legs.iter().map(|leg| device(config, leg)).collect(),
             backend_tls: tls::backends(config, folder)?,
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
+            pooling: config
+                .pools
+                .iter()
+                .map(|pool| PoolingPlan {
+                    limits: pool.pooling.limits(),
+                    queue: pool.pooling.queue.as_ref().map(|queue| queue.value),
+                    max_connecting: pool.pooling.max_pending.as_ref().map(|most| most.value),
+                })
+                .collect(),
             stream_memory: config
                 .stream_memory()
                 .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
@@ -218,6 +228,7 @@ fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanErro
         affinity,
         slow_start: pool.slow_start.unwrap_or_default(),
         panic_threshold: pool.panic_threshold,
+        ejection: pool.pooling.ejection.as_ref().map(|e| e.value).unwrap_or_default(),
         ..nat::PoolConfig::new(&pool.name.value, backends)
     };
     if let Some(health) = &pool.health {
@@ -237,12 +248,11 @@ fn health_config(
 ) -> Result<nat::HealthConfig, PlanError> {
     let by_kernel = config.is_reached_by_kernel(pool);
     let probe = match &*health.probe {
-        Probe::Http { .. } => nat::Probe::External,
+        Probe::Http { .. } | Probe::Grpc { .. } => nat::Probe::External,
         Probe::Tcp if by_kernel => nat::Probe::External,
         Probe::Tcp => nat::Probe::Tcp,
         Probe::Icmp => nat::Probe::Icmp,
         Probe::Udp(text) => nat::Probe::Udp(text.as_bytes().to_vec()),
-        Probe::Grpc => return Err(PlanError::Unchecked("a probe that exists")),
     };
     Ok(nat::HealthConfig {
         every: health.every.value,
@@ -257,11 +267,16 @@ fn health_config(
 fn probe(config: &Config, pool: &Pool) -> Option<ProbePlan> {
     let by_kernel = config.is_reached_by_kernel(pool);
     let upstream = if by_kernel { Upstream::Kernel } else { Upstream::Userspace };
-    let http = match &*pool.health.as_ref()?.probe {
-        Probe::Http { path, host } => Some(HttpProbe { path: path.clone(), host: host.clone() }),
-        _ => None,
+    let ask = match &*pool.health.as_ref()?.probe {
+        Probe::Http { path, host } => {
+            Ask::Http(HttpProbe { path: path.clone(), host: host.clone() })
+        }
+        Probe::Grpc { service, host } => {
+            Ask::Grpc(GrpcProbe { service: service.clone(), host: host.clone() })
+        }
+        _ => Ask::Connect,
     };
-    Some(ProbePlan { http, upstream })
+    Some(ProbePlan { ask, upstream })
 }
 
 fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConfig, PlanError> {
@@ -349,6 +364,8 @@ fn application(
                 smuggling_proof: service.smuggling_proof,
                 proxy_protocol,
                 proxy_from,
+                retry: service.retry.clone(),
+                hedge_after: service.hedge_after,
                 ..l7::Config::default()
             };
             let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));
@@ -358,13 +375,17 @@ fn application(
     };
     let Tcp { congestion, keepalive } = service.tcp;
     let options = SocketOptions { congestion, keepalive };
-    Ok(Some(ApplicationPlan { protocol, upstream: service.upstream, options }))
+    let (upstream, timeouts) = (service.upstream, service.timeouts);
+    Ok(Some(ApplicationPlan { protocol, upstream, options, timeouts }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use hyper::StatusCode;
+    use l7::Timeouts;
+    use l7::upstream::{BudgetLimits, PoolLimits, QueueLimits, Retry};
     use netstack::tcp::{Algorithm, KeepaliveConfig};
 
     use super::*;
@@ -378,6 +399,11 @@ mod tests {
         [pool.web]
         scheduler = "ewma"
         affinity = { by = "client-ip", timeout = "10m", prefix = 24 }
+        warm = 4
+        reuse = { idle = 8, idle-timeout = "7s", lifetime = "1h", requests = 9 }
+        queue = { size = 5, timeout = "2s" }
+        max-pending = 6
+        ejection = { failures = 2, errors = 6, worse-by = "30%", answers = 9, time = "3s", longest = "4s", most = "40%" }
         slow-start = "30s"
         panic-threshold = "50%"
         [[pool.web.backend]]
@@ -393,7 +419,7 @@ mod tests {
         [[service]]
         name = "site"
         listen = "tcp 10.99.0.1:80"
-        mode = "tcp"
+        mode = "http"
         pool = "web"
     "#;
 
@@ -416,7 +442,25 @@ mod tests {
         });
         pool.slow_start = Duration::from_secs(30);
         pool.panic_threshold = 50;
+        pool.ejection = nat::EjectionConfig {
+            failures: 2,
+            errors: Some(6),
+            worse_by: Some(30),
+            answers: 9,
+            time: Duration::from_secs(3),
+            longest: Duration::from_secs(4),
+            most: 40,
+        };
         assert_eq!(plan.engine.pools, [pool]);
+        let limits = PoolLimits {
+            idle_per_backend: 8,
+            idle_lifetime: Duration::from_secs(7),
+            lifetime: Some(Duration::from_hours(1)),
+            requests: Some(9),
+            warm: 4,
+        };
+        let queue = Some(QueueLimits { size: 5, timeout: Duration::from_secs(2) });
+        assert_eq!(plan.pooling, [PoolingPlan { limits, queue, max_connecting: Some(6) }]);
     }
 
     fn engine(top: &str, leg: &str) -> nat::Config {
@@ -488,6 +532,67 @@ mod tests {
         };
         assert_eq!(config.proxy_protocol, Some(Version::V2));
         assert_eq!(config.proxy_from, expected.proxy_from);
+    }
+
+    #[test]
+    fn what_is_said_of_sending_again_reaches_the_service() {
+        let http = |service| {
+            let plan = plan("", service);
+            let Some(ApplicationPlan { protocol: Protocol::Http(config, _), .. }) =
+                &plan.applications[0]
+            else {
+                panic!("a service of mode http");
+            };
+            (config.retry.clone(), config.hedge_after)
+        };
+        assert_eq!(http("mode = \"http\""), (Retry::default(), None));
+        let retry = Retry { times: 1, ..Retry::default() };
+        assert_eq!(http("mode = \"http\"\nretry = {}"), (retry, None));
+        let all = "mode = \"http\"\nhedge-after = \"50ms\"\n\
+                   retry = { times = 3, statuses = [502, 429], timeout = \"1s\", \
+                   body = \"64KiB\", budget = \"30%\", per-second = 9 }";
+        let retry = Retry {
+            times: 3,
+            statuses: vec![StatusCode::BAD_GATEWAY, StatusCode::TOO_MANY_REQUESTS],
+            timeout: Some(Duration::from_secs(1)),
+            body: 65_536,
+            budget: BudgetLimits { percent: 30, per_second: 9 },
+        };
+        assert_eq!(http(all), (retry, Some(Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn a_probe_of_grpc_reaches_the_pool() {
+        let text = POOL.replace("warm = 4", "health = { grpc = true, service = \"a.B\" }");
+        let (config, found) = examine(&text, Environment::Ignore);
+        assert_eq!(found, []);
+        let plan = Plan::from_config(&config.unwrap(), Path::new(""), 1).unwrap();
+        let probe = GrpcProbe { service: Some("a.B".to_owned()), host: None };
+        assert_eq!(plan.probes[0].as_ref().unwrap().ask, Ask::Grpc(probe));
+        let health = plan.engine.pools[0].health.as_ref().unwrap();
+        assert_eq!(health.probe, nat::Probe::External);
+    }
+
+    #[test]
+    fn every_timeout_of_a_service_reaches_it() {
+        let timeouts = |service| plan("", service).applications[0].as_ref().unwrap().timeouts;
+        assert_eq!(timeouts("mode = \"http\""), Timeouts::default());
+        let all = "mode = \"http\"\ntimeouts = { tls = \"1s\", idle = \"2s\", head = \"3s\", \
+                   body = \"4s\", connect = \"5s\", response = \"6s\", continue = \"7s\", \
+                   tunnel = \"8s\", total = \"9s\" }";
+        let seconds = Duration::from_secs;
+        let expected = Timeouts {
+            handshake: seconds(1),
+            idle: seconds(2),
+            head: seconds(3),
+            body: seconds(4),
+            connect: seconds(5),
+            response: seconds(6),
+            expect: seconds(7),
+            tunnel: seconds(8),
+            total: Some(seconds(9)),
+        };
+        assert_eq!(timeouts(all), expected);
     }
 
     #[test]

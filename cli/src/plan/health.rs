@@ -5,12 +5,13 @@ use l7::upstream::Connect;
 use nat::health::Change;
 use nat::{BackendState, PanicChange, Pool};
 
-use super::ProbePlan;
+use super::{Ask, ProbePlan};
 
 pub(super) fn prober<C: Connect>(connect: C, plan: &ProbePlan) -> Prober {
-    match &plan.http {
-        Some(probe) => l7::health::http(connect, probe.clone()),
-        None => l7::health::tcp(connect),
+    match &plan.ask {
+        Ask::Http(probe) => l7::health::http(connect, probe.clone()),
+        Ask::Grpc(probe) => l7::health::grpc(connect, probe.clone()),
+        Ask::Connect => l7::health::tcp(connect),
     }
 }
 

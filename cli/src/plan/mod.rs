@@ -6,10 +6,12 @@ mod health;
 mod key_file;
 mod target;
 mod tls;
+mod upstreams;
 
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
 pub use tls::{Reload, ServerFiles, TlsPlan};
+pub use upstreams::PoolingPlan;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ use std::task::{Context, Poll};
 
 use l7::balance::Userspace;
 use l7::divert::{Acceptor, Proxy};
-use l7::health::{Checks, HttpProbe};
+use l7::health::{Checks, GrpcProbe, HttpProbe};
 use l7::orderly::Orderly;
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::client::{BackendTls, Secured};
@@ -27,7 +29,7 @@ use l7::tls::names::Names;
 use l7::transaction::{ServiceWatch, Watch};
 use l7::unserved::Unserved;
 use l7::upstream::Connect;
-use l7::{Service, SocketOptions, SpliceService, Target, splice};
+use l7::{Service, SocketOptions, SpliceService, Target, Timeouts, splice};
 use nat::rng::derive;
 use nat::{Balancer, ConfigError, Engine, Mode, PoolId, ServiceId};
 use netstack::LegId;
@@ -42,6 +44,7 @@ use crate::kernel::KernelConnect;
 use crate::link::Settings;
 use crate::runtime::{Application, Leg};
 use target::Targets;
+use upstreams::{Balances, Idle};
 
 /// Everything that a balancer is made from, with nothing opened yet.
 #[derive(Debug)]
@@ -58,6 +61,9 @@ pub struct Plan {
     /// The backends of each pool that are spoken to over TLS, in the order of the engine's pools; pools
     /// beyond its end have none.
     pub backend_tls: Vec<Vec<(SocketAddr, BackendTls)>>,
+    /// How connections to the backends of each pool are kept, in the order of the engine's pools; by
+    /// default for those that are missing.
+    pub pooling: Vec<PoolingPlan>,
     /// Bytes for the data of TCP connections that end here; the endpoint's default if not said.
     pub stream_memory: Option<usize>,
     /// What is captured from the start.
@@ -66,11 +72,22 @@ pub struct Plan {
     pub written: Option<Arc<Written>>,
 }
 
+/// What a probe that takes a connection asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// To accept the connection.
+    Connect,
+    /// A GET.
+    Http(HttpProbe),
+    /// A call of gRPC's health service.
+    Grpc(GrpcProbe),
+}
+
 /// A probe that takes a connection.
 #[derive(Clone, Debug)]
 pub struct ProbePlan {
-    /// What is asked; none is to accept the connection.
-    pub http: Option<HttpProbe>,
+    /// What is asked.
+    pub ask: Ask,
     /// Whose connection it is.
     pub upstream: Upstream,
 }
@@ -106,6 +123,8 @@ pub struct ApplicationPlan {
     pub upstream: Upstream,
     /// What is set of its connections: clients', and those to backends that are not the host's.
     pub options: SocketOptions,
+    /// How long it waits.
+    pub timeouts: Timeouts,
 }
 
 /// The protocol that a diverted service speaks.
@@ -190,6 +209,14 @@ pub type ReadStats = Rc<dyn Fn() -> ApplicationStats>;
 
 /// The counters of each diverted service.
 pub type AllStats = Vec<(ServiceId, ReadStats)>;
+
+impl ApplicationPlan {
+    /// One that speaks `protocol`, with the defaults of everything else.
+    pub fn new(protocol: Protocol, upstream: Upstream) -> Self {
+        let (options, timeouts) = (SocketOptions::default(), Timeouts::default());
+        Self { protocol, upstream, options, timeouts }
+    }
+}
 
 impl LegPlan {
     /// A device in that namespace, behind a link that does nothing to packets.
@@ -284,8 +311,10 @@ impl Plan {
             })
         };
         checks.probers.extend(self.probes.iter().enumerate().map(prober));
-        let mut acceptors = Vec::new();
+        let (mut acceptors, mut tasks) = (Vec::new(), Vec::new());
         let mut stats = AllStats::new();
+        let mut balances = Balances::new(stack.clone());
+        let (mut userspace, mut kernel) = (Idle::new(), Idle::new());
         for (id, (service, application)) in
             (0..).zip(self.engine.services.iter().zip(&self.applications))
         {
@@ -296,19 +325,20 @@ impl Plan {
             };
             let mut targets = Targets {
                 plan: &self,
-                stack: &stack,
+                application,
                 seed: derive(seed, 200 + u64::from(id)),
                 keys: watch.service(id).keys(),
-                balances: &mut checks.balances,
+                balances: &mut balances,
+                tasks: &mut tasks,
             };
-            let (protocol, watch) = (&application.protocol, watch.service(id));
+            let watch = watch.service(id);
             let accepted = match application.upstream {
                 Upstream::Userspace => {
                     let connect = Userspace::new(stack.clone()).with_options(application.options);
-                    accept(&connect, service.pool, &mut targets, protocol, watch)
+                    accept(&connect, service.pool, &mut targets, &mut userspace, watch)
                 }
                 Upstream::Kernel => {
-                    accept(&KernelConnect, service.pool, &mut targets, protocol, watch)
+                    accept(&KernelConnect, service.pool, &mut targets, &mut kernel, watch)
                 }
             };
             let (acceptor, read) = accepted.unzip();
@@ -316,7 +346,9 @@ impl Plan {
             stats.extend(read.map(|read| (ServiceId(id), read)));
         }
         let engine = Engine::new(self.engine)?;
+        checks.balances = balances.into_all();
         let proxy = Proxy::new(stack, acceptors).with_checks(checks).with_watch(watch);
+        tasks.into_iter().for_each(|task| proxy.spawn(task));
         Ok((Balancer::new(engine, proxy), stats))
     }
 }
@@ -327,18 +359,21 @@ fn accept<C: Connect + Clone>(
     connect: &C,
     pool: PoolId,
     targets: &mut Targets<'_>,
-    protocol: &Protocol,
+    idle: &mut Idle<Secured<C>>,
     watch: ServiceWatch,
 ) -> Option<(Acceptor, ReadStats)> {
-    match protocol {
+    let application = targets.application;
+    match &application.protocol {
         Protocol::Http(config, tls) => {
             let tls = tls.as_ref().map(|tls| {
                 tls.server.offer_keys(watch.keys());
                 Arc::clone(&tls.server)
             });
             let (connect, balance) = targets.of(pool, connect)?;
-            let service = Service::new(connect, balance, (**config).clone()).with_watch(watch);
-            let service = Rc::new(service);
+            let kept = targets.idle(pool, idle, &connect, &balance);
+            let config = l7::Config { timeouts: application.timeouts, ..(**config).clone() };
+            let service = Service::new(connect, balance, config).with_pool(kept);
+            let service = Rc::new(service.with_watch(watch));
             let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);
@@ -353,7 +388,7 @@ fn accept<C: Connect + Clone>(
             };
             Some((Rc::new(acceptor), Rc::new(read)))
         }
-        Protocol::Tcp(plan) => splicing(connect, pool, targets, plan),
+        Protocol::Tcp(plan) => splicing(connect, pool, targets, idle, plan),
     }
 }
 
@@ -361,6 +396,7 @@ fn splicing<C: Connect + Clone>(
     connect: &C,
     pool: PoolId,
     targets: &mut Targets<'_>,
+    idle: &mut Idle<Secured<C>>,
     plan: &TcpPlan,
 ) -> Option<(Acceptor, ReadStats)> {
     let mut made: Vec<(PoolId, Rc<Target<Secured<C>>>)> = Vec::new();
@@ -369,7 +405,8 @@ fn splicing<C: Connect + Clone>(
             return Some(Rc::clone(target));
         }
         let (connect, balance) = targets.of(pool, connect)?;
-        let target = Rc::new(Target::new(connect, balance));
+        let kept = targets.idle(pool, idle, &connect, &balance);
+        let target = Rc::new(Target::new(connect, balance).with_pool(kept));
         made.push((pool, Rc::clone(&target)));
         Some(target)
     };
@@ -378,7 +415,7 @@ fn splicing<C: Connect + Clone>(
     for (name, pool) in &plan.sni {
         names.add(name, target(*pool)?);
     }
-    let service = SpliceService::by_name(default, names, l7::Timeouts::default())
+    let service = SpliceService::by_name(default, names, targets.application.timeouts)
         .with_proxy_protocol(plan.proxy_protocol)
         .with_proxy_from(plan.proxy_from.clone());
     let service = Rc::new(service);

@@ -6,28 +6,29 @@ use std::sync::Arc;
 use l7::balance::PoolBalance;
 use l7::tls::client::Secured;
 use l7::tls::keys::Keys;
-use l7::upstream::Connect;
+use l7::upstream::{self, Connect};
+use nat::PoolId;
 use nat::rng::derive;
-use nat::{Pool, PoolId};
-use netstack::tcp::Stack;
 
-use super::Plan;
+use super::upstreams::{Balances, Idle, PoolingPlan, Task};
+use super::{ApplicationPlan, Plan};
 
 /// Makes what one service needs of its pools.
 pub(super) struct Targets<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) stack: &'a Stack,
+    pub(super) application: &'a ApplicationPlan,
     /// The service's own.
     pub(super) seed: u64,
     /// Where the secrets of connections to backends go.
     pub(super) keys: Arc<Keys>,
-    /// Those who are told what becomes of backends.
-    pub(super) balances: &'a mut Vec<(PoolId, Rc<PoolBalance>)>,
+    /// Who chooses among the backends of pools, and is told what becomes of them.
+    pub(super) balances: &'a mut Balances,
+    /// What is to run beside the services.
+    pub(super) tasks: &'a mut Vec<Task>,
 }
 
 impl Targets<'_> {
-    /// How the backends of a pool are reached by `connect`, and who chooses among them. Each call makes a
-    /// choice of its own.
+    /// How the backends of a pool are reached by `connect`, and who chooses among them.
     pub(super) fn of<C: Connect + Clone>(
         &mut self,
         id: PoolId,
@@ -36,11 +37,25 @@ impl Targets<'_> {
         let pool = self.plan.engine.pools.get(usize::from(id.0))?;
         let seed = self.seed;
         self.seed = derive(seed, 1);
-        let balance = PoolBalance::new(Pool::new(pool.clone(), seed), self.stack.clone());
-        let balance = Rc::new(balance);
-        self.balances.push((id, Rc::clone(&balance)));
+        let balance = self.balances.of(id, pool, self.pooling(id), seed);
         let tls = self.plan.backend_tls.get(usize::from(id.0)).into_iter().flatten();
         let tls = tls.map(|(address, tls)| (*address, tls.clone().with_key_log(self.keys.clone())));
         Some((Secured::new(connect.clone(), tls), balance))
+    }
+
+    /// Idle connections of `connect` to the backends of a pool.
+    pub(super) fn idle<C: Connect + Clone>(
+        &mut self,
+        id: PoolId,
+        idle: &mut Idle<C>,
+        connect: &C,
+        balance: &Rc<PoolBalance>,
+    ) -> Rc<upstream::Pool<C::Stream>> {
+        let limits = self.pooling(id).limits;
+        idle.of(connect.clone(), (id, limits), balance, self.application, self.tasks)
+    }
+
+    fn pooling(&self, id: PoolId) -> PoolingPlan {
+        self.plan.pooling.get(usize::from(id.0)).copied().unwrap_or_default()
     }
 }

@@ -155,6 +155,7 @@ impl Bench {
                 applications,
                 probes,
                 backend_tls: Vec::new(),
+                pooling: Vec::new(),
                 stream_memory: None,
                 capture: None,
                 written: None,

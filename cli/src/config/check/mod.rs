@@ -15,6 +15,7 @@ mod pickup;
 mod test;
 mod tls;
 mod tunnel;
+mod upstream;
 
 use std::path::Path;
 
@@ -51,6 +52,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     tunnel::check(config, &mut found);
     tls::check(config, &mut found);
     health::check(config, &mut found);
+    upstream::check(config, &mut found);
     capture::check(config, &mut found);
     memory::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);

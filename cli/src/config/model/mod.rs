@@ -10,6 +10,7 @@ mod leg;
 mod memory;
 mod policy;
 mod pool;
+mod pooling;
 mod service;
 mod tcp;
 mod test;
@@ -25,6 +26,7 @@ pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeo
 pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
+pub use pooling::Pooling;
 pub use service::{
     AccessLog, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route, RouteAction, Service,
     SniRoute, Tunnel, Upstream,

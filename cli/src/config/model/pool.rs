@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{BackendTls, Spanned};
+use super::{BackendTls, Pooling, Spanned};
 
 /// A named set of backends.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct Pool {
     pub slow_start: Option<Duration>,
     /// Percent of the weight below which health is not believed; default 0.
     pub panic_threshold: u8,
-    /// Idle connections kept open to each backend.
-    pub warm: Option<u32>,
+    /// Connections to its backends.
+    pub pooling: Pooling,
     /// Its backends.
     pub backends: Vec<Backend>,
 }
@@ -107,7 +107,12 @@ pub enum Probe {
     /// An echo request is answered.
     Icmp,
     /// The gRPC health service says that it serves.
-    Grpc,
+    Grpc {
+        /// The service that is asked for; none is the server as a whole.
+        service: Option<String>,
+        /// The authority; none is the backend's address.
+        host: Option<String>,
+    },
     /// A datagram with that text is answered.
     Udp(String),
 }
@@ -119,7 +124,7 @@ impl Probe {
             Self::Http { .. } => "http",
             Self::Tcp => "tcp",
             Self::Icmp => "icmp",
-            Self::Grpc => "grpc",
+            Self::Grpc { .. } => "grpc",
             Self::Udp(_) => "udp",
         }
     }

@@ -45,6 +45,12 @@ pub struct Service {
     pub routes: Vec<Route>,
     /// In modes `tcp` and `http`, what is set of its TCP connections.
     pub tcp: Tcp,
+    /// In modes `tcp` and `http`, how long what is waited for.
+    pub timeouts: l7::Timeouts,
+    /// In mode `http`, when a request is sent again; default never.
+    pub retry: l7::upstream::Retry,
+    /// In mode `http`, time without an answer after which a request is sent to a second backend too.
+    pub hedge_after: Option<std::time::Duration>,
     /// Who may use it, and how much of it.
     pub access: Access,
 }

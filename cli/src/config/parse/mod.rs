@@ -8,10 +8,13 @@ mod leg;
 pub(super) mod pkt;
 mod policy;
 mod pool;
+mod pooling;
+mod retry;
 mod service;
 mod tcp;
 mod test;
 mod tls;
+mod waiting;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

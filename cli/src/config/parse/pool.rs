@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::codes::Code;
-use super::super::diagnostic::Diagnostic;
+use super::super::diagnostic::{Diagnostic, alternatives};
 use super::super::model::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler, Spanned};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
@@ -20,8 +20,6 @@ const SCHEDULERS: [(&str, Scheduler); 7] = [
 ];
 const INITIALS: [(&str, Initial); 2] = [("up", Initial::Up), ("down", Initial::Down)];
 const PROBES: [&str; 5] = ["http", "tcp", "icmp", "grpc", "udp"];
-/// Idle connections kept to one backend.
-const MAX_WARM: u32 = 4096;
 /// Probes in a row.
 const MAX_PROBES: u32 = 1000;
 
@@ -34,7 +32,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
     let slow_start = slow_start.and_then(|item| item.parse(r, value::some_duration));
     let panic = table.take(r, "panic-threshold");
     let panic = panic.and_then(|item| item.parse(r, value::whole_percentage));
-    let warm = table.take(r, "warm").and_then(|item| item.integer(r, 0..=MAX_WARM));
+    let pooling = super::pooling::pooling(r, &mut table);
     let backends = table.take(r, "backend");
     let backends = backends.map(|item| item.list(r, |r, item| backend(r, &item)));
     table.finish(r);
@@ -45,7 +43,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
         health,
         slow_start: slow_start.map(|time| time.value),
         panic_threshold: panic.map_or(0, |percent| percent.value),
-        warm: warm.map(|warm| warm.value),
+        pooling,
         backends: backends.unwrap_or_default(),
     }
 }
@@ -112,6 +110,10 @@ fn health(r: &mut Reader, item: &Item<'_>) -> Option<Health> {
         let host = item.parse(r, value::probe_host);
         host.map(|host| (host, item.key_span))
     });
+    let service = table.take(r, "service").and_then(|item| {
+        let service = item.words(r);
+        service.map(|service| (service, item.key_span))
+    });
     let mut probes = Vec::new();
     for key in PROBES {
         let Some(item) = table.take(r, key) else { continue };
@@ -128,7 +130,11 @@ fn health(r: &mut Reader, item: &Item<'_>) -> Option<Health> {
             "udp" => Some(item.parse(r, value::probe_payload).map(|text| Probe::Udp(text.value))),
             "tcp" => switched_on(r, Probe::Tcp),
             "icmp" => switched_on(r, Probe::Icmp),
-            _ => switched_on(r, Probe::Grpc),
+            _ => {
+                let host = host.as_ref().map(|(host, _)| host.value.clone());
+                let service = service.as_ref().map(|(service, _)| service.value.clone());
+                switched_on(r, Probe::Grpc { service, host })
+            }
         };
         let Some(probe) = probe else { continue };
         let span = item.key_span.clone();
@@ -142,13 +148,18 @@ fn health(r: &mut Reader, item: &Item<'_>) -> Option<Health> {
     let initial = initial.and_then(|item| item.choice(r, "a state to start in", &INITIALS));
     table.finish(r);
     let probe = exactly_one(r, within, probes, &PROBES)?;
-    if let (Some((_, span)), false) = (host, matches!(*probe, Probe::Http { .. })) {
+    let key = probe.key();
+    for (option, span, probes) in [
+        ("host", host.map(|(_, span)| span), &["http", "grpc"][..]),
+        ("service", service.map(|(_, span)| span), &["grpc"]),
+    ] {
+        let Some(span) = span.filter(|_| !probes.contains(&key)) else { continue };
         r.report(Diagnostic::new(
             Code::BadProbe,
-            "`host` belongs to the probe `http`",
+            format!("`{option}` belongs to the probe {}", alternatives(probes)),
             span,
-            format!("the probe is `{}`", probe.key()),
-            "remove the key `host`",
+            format!("the probe is `{key}`"),
+            format!("remove the key `{option}`"),
         ));
     }
     Some(Health {

@@ -25,7 +25,7 @@ const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 15] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 18] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -33,6 +33,9 @@ const MODES_OF_KEY: [(&str, &[Mode]); 15] = [
     ("upstream", &[Mode::Http, Mode::Tcp]),
     ("congestion", &[Mode::Http, Mode::Tcp]),
     ("keepalive", &[Mode::Http, Mode::Tcp]),
+    ("timeouts", &[Mode::Http, Mode::Tcp]),
+    ("retry", &[Mode::Http]),
+    ("hedge-after", &[Mode::Http]),
     ("sni", &[Mode::Tcp]),
     ("proxy-protocol", &[Mode::Tcp, Mode::Http]),
     ("proxy-protocol-from", &[Mode::Tcp, Mode::Http]),
@@ -78,6 +81,8 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
     let tcp = super::tcp::tcp(r, &mut table);
+    let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
+    let (retry, hedge_after) = super::retry::retry(r, &mut table);
     let access = super::access::access(r, &mut table);
     let span = table.span.clone();
     table.finish(r);
@@ -101,6 +106,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         access_log,
         routes: routes.unwrap_or_default(),
         tcp,
+        timeouts,
+        retry,
+        hedge_after,
         access,
     })
 }
