@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use balun::plan::{
     ApplicationPlan, LegPlan, Plan, Protocol as Application, TcpPlan, TlsPlan, Upstream,
 };
-use l7::SocketOptions;
 use l7::proxy_protocol::Version;
 use l7::tls::server::{MinVersion, PemPair, Server, ServerSettings};
 use nat::{
@@ -159,8 +158,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         });
         Application::Http(Box::default(), tls)
     };
-    let (upstream, options) = (Upstream::Userspace, SocketOptions::default());
-    let application = |protocol| Some(ApplicationPlan { protocol, upstream, options });
+    let application = |protocol| Some(ApplicationPlan::new(protocol, Upstream::Userspace));
     let (full, dnat) = (EngineMode::Nat(Nat::Full), EngineMode::Nat(Nat::Dnat));
     let mut services = Vec::new();
     let mut applications = Vec::new();
@@ -209,6 +207,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         applications,
         probes,
         backend_tls: Vec::new(),
+        pooling: Vec::new(),
         stream_memory: None,
         capture: None,
         written: None,

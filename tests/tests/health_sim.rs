@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use balun::lab::client::Dial;
-use balun::plan::{Plan, ProbePlan, Upstream};
+use balun::plan::{Ask, Plan, ProbePlan, Upstream};
 use balun::sim::SimDial;
 use l7::health::HttpProbe;
 use nat::health::Admin;
@@ -31,8 +31,9 @@ fn checks(plan: &mut Plan, path: Option<&str>) {
         let probe = if path.is_some() { Probe::External } else { Probe::Tcp };
         pool.initial = if web { BackendState::Starting } else { BackendState::Ready };
         pool.health = web.then(|| HealthConfig::new(probe));
-        let http = path.map(|path| HttpProbe { path: path.to_owned(), host: None });
-        let probe = ProbePlan { http, upstream: Upstream::Userspace };
+        let http = |path: &str| Ask::Http(HttpProbe { path: path.to_owned(), host: None });
+        let ask = path.map_or(Ask::Connect, http);
+        let probe = ProbePlan { ask, upstream: Upstream::Userspace };
         plan.probes.push((web && path.is_some()).then_some(probe));
     }
 }

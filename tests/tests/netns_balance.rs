@@ -11,8 +11,7 @@ use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::Duration;
 
-use balun::plan::{ApplicationPlan, Plan, ProbePlan, Protocol as Application, Upstream};
-use l7::SocketOptions;
+use balun::plan::{ApplicationPlan, Ask, Plan, ProbePlan, Protocol as Application, Upstream};
 use l7::health::HttpProbe;
 use nat::{
     BackendConfig, BackendState, DropReason, HealthConfig, Listen, Mode as EngineMode, Nat,
@@ -104,9 +103,9 @@ fn checks_take_dead_backends_out_and_bring_them_back() {
         check(pool(plan, Family::V4, ECHO).1, Probe::Udp(b"well?".to_vec()));
         check(pool(plan, Family::V6, ECHO).1, Probe::Icmp);
         plan.probes = vec![None; plan.engine.pools.len()];
-        let http = Some(HttpProbe { path: "/0/0/0".to_owned(), host: None });
+        let ask = Ask::Http(HttpProbe { path: "/0/0/0".to_owned(), host: None });
         let id = pool(plan, Family::V6, WEB).0;
-        plan.probes[usize::from(id.0)] = Some(ProbePlan { http, upstream: Upstream::Userspace });
+        plan.probes[usize::from(id.0)] = Some(ProbePlan { ask, upstream: Upstream::Userspace });
     });
     let Some(mut world) = made else { return };
     let web = FAMILIES.map(|family| vip(family, Mode::Full.web_port()));
@@ -172,12 +171,10 @@ fn nothing_is_served_before_the_first_success() {
         plan.engine.pools.push(local);
         plan.probes = vec![None; plan.engine.pools.len()];
         let upstream = Upstream::Kernel;
-        plan.probes[usize::from(id.0)] = Some(ProbePlan { http: None, upstream });
+        plan.probes[usize::from(id.0)] = Some(ProbePlan { ask: Ask::Connect, upstream });
         serve(plan, listen(Protocol::Tcp, by_kernel), Nat::Full, id).mode = EngineMode::Divert;
         let protocol = Application::Tcp(None);
-        let options = SocketOptions::default();
-        *plan.applications.last_mut().unwrap() =
-            Some(ApplicationPlan { protocol, upstream, options });
+        *plan.applications.last_mut().unwrap() = Some(ApplicationPlan::new(protocol, upstream));
     });
     let Some(mut world) = made else { return };
     let greeted = |world: &World, to| {

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use balun::plan::{
-    ApplicationPlan, LegPlan, Plan as Balancing, ProbePlan, Protocol, TcpPlan, Upstream,
+    ApplicationPlan, Ask, LegPlan, Plan as Balancing, ProbePlan, Protocol, TcpPlan, Upstream,
 };
 use balun::sim::{Host, Impairment, Link, Network};
-use l7::SocketOptions;
 use l7::divert::{Acceptor, Proxy};
 use l7::health::HttpProbe;
 use l7::orderly::Orderly;
@@ -105,10 +104,8 @@ fn balancing(plan: &Plan) -> Balancing {
     });
     let (mut pools, mut services) = (Vec::new(), Vec::new());
     let (mut applications, mut probes) = (Vec::new(), Vec::new());
-    let divert = |protocol| {
-        let (upstream, options) = (Upstream::Userspace, SocketOptions::default());
-        (EngineMode::Divert, Some(ApplicationPlan { protocol, upstream, options }))
-    };
+    let divert =
+        |protocol| (EngineMode::Divert, Some(ApplicationPlan::new(protocol, Upstream::Userspace)));
     for &family in &plan.families {
         let first = pools.len() as u16;
         for port in [WEB, BYTES, ECHO] {
@@ -142,8 +139,9 @@ fn balancing(plan: &Plan) -> Balancing {
     let mut engine = Config::new(plan.seed, engine_legs.collect(), pools, services);
     configure(&plan.settings, &mut engine);
     engine.snat.addresses = snat(plan, 0);
-    let stream_memory = None;
-    Balancing { engine, legs, applications, probes, stream_memory, capture: None, written: None }
+    let (pooling, stream_memory) = (Vec::new(), None);
+    let (capture, written) = (None, None);
+    Balancing { engine, legs, applications, probes, pooling, stream_memory, capture, written }
 }
 
 fn configure(settings: &Settings, engine: &mut Config) {
@@ -179,15 +177,15 @@ fn pool(plan: &Plan, family: Family, port: u16) -> (PoolConfig, Option<ProbePlan
     if !up {
         pool.initial = BackendState::Starting;
     }
-    let (probe, http) = match (check, port) {
-        (_, ECHO) | (Check::Icmp, _) => (Probe::Icmp, None),
+    let (probe, ask) = match (check, port) {
+        (_, ECHO) | (Check::Icmp, _) => (Probe::Icmp, Ask::Connect),
         (Check::Http, WEB) => {
-            (Probe::External, Some(HttpProbe { path: "/0/0/0".into(), host: None }))
+            (Probe::External, Ask::Http(HttpProbe { path: "/0/0/0".into(), host: None }))
         }
-        (Check::Http | Check::Tcp, _) => (Probe::Tcp, None),
+        (Check::Http | Check::Tcp, _) => (Probe::Tcp, Ask::Connect),
     };
     pool.health = Some(HealthConfig { every, ..HealthConfig::new(probe) });
-    (pool, Some(ProbePlan { http, upstream: Upstream::Userspace }))
+    (pool, Some(ProbePlan { ask, upstream: Upstream::Userspace }))
 }
 
 /// Serves HTTP and the protocol of [`transfer`].
