@@ -160,7 +160,7 @@ mod tests {
             fs::copy(Path::new(LAB).join(name), &new).unwrap();
             fs::rename(new, folder.path().join(name)).unwrap();
         };
-        ["site.pem", "site.key", "ca.pem"].map(copy);
+        ["site.pem", "site.key", "ca.pem"].into_iter().for_each(copy);
         let (config, found) = examine(SITE, Environment::Check { folder: folder.path() });
         let config = config.unwrap_or_else(|| panic!("{found:?}"));
         let plan = Plan::from_config(&config, folder.path(), 1).unwrap();

@@ -139,9 +139,17 @@ fn balancing(plan: &Plan) -> Balancing {
     let mut engine = Config::new(plan.seed, engine_legs.collect(), pools, services);
     configure(&plan.settings, &mut engine);
     engine.snat.addresses = snat(plan, 0);
-    let (pooling, stream_memory) = (Vec::new(), None);
-    let (capture, written) = (None, None);
-    Balancing { engine, legs, applications, probes, pooling, stream_memory, capture, written }
+    Balancing {
+        engine,
+        legs,
+        applications,
+        probes,
+        pooling: Vec::new(),
+        backend_tls: Vec::new(),
+        stream_memory: None,
+        capture: None,
+        written: None,
+    }
 }
 
 fn configure(settings: &Settings, engine: &mut Config) {
