@@ -258,10 +258,10 @@ fn of_too_many_duplicates_the_oldest_are_not_reported() {
     let mut bed = Bed::new(config());
     bed.segment(0..10_000);
     bed.acknowledge();
-    for at in 0..MAX_DUPLICATES as u64 + 1 {
+    for at in 0..=MAX_DUPLICATES as u64 {
         bed.segment(2 * at..2 * at + 1);
     }
-    for at in 1..MAX_DUPLICATES as u64 + 1 {
+    for at in 1..=MAX_DUPLICATES as u64 {
         assert_eq!(bed.sack(), vec![2 * at..2 * at + 1]);
         bed.acknowledge();
     }
