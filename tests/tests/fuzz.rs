@@ -22,6 +22,10 @@ const HARNESSES: &[(&str, Harness)] = &[
     ("http_response", fuzz::http::response),
     #[cfg(feature = "http")]
     ("http_chunks", fuzz::http::chunks),
+    #[cfg(feature = "http")]
+    ("hello", fuzz::preface::hello),
+    #[cfg(feature = "http")]
+    ("proxy_header", fuzz::preface::proxy_header),
 ];
 
 #[test]

@@ -6,6 +6,8 @@
 mod configured;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod preface;
 mod tcp;
 
 use std::time::Duration;
