@@ -502,6 +502,16 @@ mod tests {
         assert_eq!(options(service), SocketOptions { congestion, keepalive });
     }
 
+    #[test]
+    fn a_service_reads_twice_if_it_is_told_to() {
+        let proof = |service| match plan("", service).applications.remove(0).map(|a| a.protocol) {
+            Some(Protocol::Http(config, _)) => config.smuggling_proof,
+            other => panic!("{other:?}"),
+        };
+        assert!(!proof("mode = \"http\""));
+        assert!(proof("mode = \"http\"\nsmuggling-proof = true"));
+    }
+
     fn tcp(service: &str) -> TcpPlan {
         let plan = plan("[snat]\naddresses = [\"10.9.0.9\"]", service);
         match plan.applications.into_iter().next().flatten().map(|a| a.protocol) {
