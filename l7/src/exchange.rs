@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) version: Version,
     /// How the body arrives.
     pub(crate) framing: Framing,
+    /// How the head as forwarded says that it is sent on.
+    pub(crate) outgoing: Framing,
     pub(crate) persistent: bool,
     pub(crate) expects_continue: bool,
     /// The client understands trailer fields (`TE: trailers`).
@@ -61,6 +63,20 @@ pub(crate) struct Buffers {
     pub(crate) head: Vec<u8>,
     /// A response's head as delivered.
     response: Vec<u8>,
+}
+
+impl Buffers {
+    /// Forgets all, and gives up memory that only a large body needed.
+    pub(crate) fn clear(&mut self) {
+        let Self { client_in, client_out, upstream_in, upstream_out, head, response } = self;
+        client_in.forget();
+        for buffer in [client_in, client_out, upstream_in, upstream_out] {
+            buffer.clear();
+            buffer.shrink();
+        }
+        head.clear();
+        response.clear();
+    }
 }
 
 /// How an exchange went well.
@@ -82,6 +98,8 @@ pub(crate) enum Delivered {
 pub(crate) enum Failure {
     /// The backend closed before the first byte of its answer.
     Closed,
+    /// The backend says that it did not look at the request.
+    Unprocessed,
     /// It did not answer in time.
     TimedOut,
     /// It answered, but not with HTTP that we accept.
@@ -100,7 +118,7 @@ impl Failure {
         match self {
             Self::Closed => !reused,
             Self::TimedOut | Self::BadResponse(_) => true,
-            Self::Retry(_) | Self::Refused(_) | Self::ClientGone => false,
+            Self::Retry(_) | Self::Unprocessed | Self::Refused(_) | Self::ClientGone => false,
         }
     }
 }
@@ -152,7 +170,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     ) -> Self {
         buffers.upstream_in.clear();
         buffers.upstream_out.clear();
-        let outgoing = upstream.framing_up(request.framing);
+        let outgoing = upstream.framing_up(request.outgoing);
         let mut body = Relay::new(request.framing, outgoing)
             .with_limit(service.config.max_body)
             .with_proof(service.config.smuggling_proof)
@@ -197,6 +215,12 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// Whether the client's body has been read and sent to its end.
     pub(crate) fn body_sent(&self) -> bool {
         self.upload == Upload::Sent
+    }
+
+    /// Whether all that came of the client's body is still here, so that it can be sent again.
+    pub(crate) fn body_untouched(&self) -> bool {
+        let whole = self.body.moved == 0 && self.upload == Upload::Running;
+        self.request.framing.is_empty() || (whole && self.request.framing != Framing::Chunked)
     }
 
     /// The status of the backend's answer, once its head is here.

@@ -14,16 +14,103 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::accepted::Accepted;
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
-use crate::http1::reject::Reject;
-use crate::service::{Private, Service};
-use crate::side::{Client, Plain};
+use crate::h2;
+use crate::http1::encode::Hop;
+use crate::http1::framing::Framing;
+use crate::http1::head;
+use crate::http1::proof;
+use crate::http1::reject::{Reject, Rule};
+use crate::proxy_protocol::Ends;
+use crate::service::{Config, Private, Service};
+use crate::side::{Client, Plain, Upstream};
 use crate::splice;
-use crate::transaction::Watched;
+use crate::tls::session::Session;
+use crate::transaction::{ServiceWatch, Watched};
 use crate::upstream::hedge::{self, Attempt, Lost, Raced};
 use crate::upstream::{self, Connect, History, NoUpstream, Tried, Tries, Turn, Way};
+
+/// Where a client's requests come from.
+pub(crate) struct Origin<T> {
+    /// The client and what it connected to.
+    pub(crate) ends: Ends,
+    /// The same as packets have it.
+    pub(crate) wire: Ends,
+    /// Within TLS.
+    pub(crate) secure: bool,
+    /// What was agreed on in the handshake, if we had it.
+    pub(crate) session: Option<Rc<Session>>,
+    /// Connections to backends that are the client's own.
+    pub(crate) private: Option<Private<T>>,
+    /// In streams of HTTP/2.
+    pub(crate) multiplexed: bool,
+    peer_text: String,
+    local_text: String,
+}
+
+impl<T> Origin<T> {
+    pub(crate) fn new(accepted: Accepted, private: Option<Private<T>>) -> Self {
+        let Accepted { ends, wire, secure, session } = accepted;
+        let peer_text = ends.client.ip().to_canonical().to_string();
+        let local_text = ends.service.to_string();
+        Self { ends, wire, secure, session, private, multiplexed: false, peer_text, local_text }
+    }
+
+    /// What is seen of a request that begins.
+    pub(crate) fn watched(&self, watch: Option<ServiceWatch>) -> Watched {
+        Watched::new(watch, self.wire.client, self.wire.service, self.secure)
+    }
+}
+
+/// Judges a request's head and writes what to forward of it into `out`.
+pub(crate) fn prepare<T>(
+    bytes: &[u8],
+    config: &Config,
+    origin: &Origin<T>,
+    watched: &mut Watched,
+    out: &mut Vec<u8>,
+) -> Result<Request, Reject> {
+    let mut slots = head::slots();
+    let mut head = head::parse_request(bytes, &mut slots, config.strictness)?;
+    watched.describe(&head);
+    if let (Some(session), Some(host)) = (&origin.session, head.host)
+        && !session.is_for(host)
+    {
+        return Err(MISDIRECTED);
+    }
+    if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
+        && length > limit
+    {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Reject::new(Rule::R05, status, "the body is too long"));
+    }
+    if !config.takes_websockets() {
+        head.websocket = None;
+    }
+    let hop = Hop {
+        forwarded: config.forwarded,
+        client: &origin.peer_text,
+        local: &origin.local_text,
+        secure: origin.secure,
+        name: &config.name,
+        received: if origin.multiplexed { "2.0" } else { "1.1" },
+    };
+    out.clear();
+    proof::encode(&head, &hop, config.smuggling_proof, out)?;
+    Ok(Request {
+        method: head.method,
+        version: head.version,
+        framing: head.framing,
+        outgoing: head.framing,
+        persistent: head.persistent,
+        expects_continue: head.expects_continue,
+        trailers: head.trailers,
+        websocket: head.websocket,
+    })
+}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -100,14 +187,14 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             };
             let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
             let Some(connection) = reached else { continue };
-            self.watched.reached(C::local_addr(&connection.0), turn.address);
+            self.watched.reached(connection.0.plain().and_then(C::local_addr), turn.address);
             let mut attempt = Attempt::new(turn, connection);
             let mut begun = None;
-            if let Some(after) = service.config.hedge_after.filter(|_| request.may_be_hedged()) {
+            let may_hedge = request.may_be_hedged() && !service.config.http2_backends;
+            if let Some(after) = service.config.hedge_after.filter(|_| may_hedge) {
                 begun = Some(self.hedge(&mut attempt, after, tries).await);
             }
-            let Attempt { turn, stream, history, input, .. } = attempt;
-            let mut backend = Plain(stream);
+            let Attempt { turn, stream: mut backend, history, input, .. } = attempt;
             let mut exchange = Exchange::new(
                 self.client,
                 &mut backend,
@@ -127,7 +214,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 Some(Err(failure)) => Err(failure),
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
-            let status = exchange.status();
+            let (status, untouched) = (exchange.status(), exchange.body_untouched());
             self.watched.answered(status);
             let failure = match result {
                 Ok(Delivered::Tunnel) => {
@@ -137,22 +224,29 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 }
                 Ok(Delivered::Response { close, reusable }) => {
                     turn.finished(status);
-                    let Plain(stream) = backend;
-                    if reusable {
-                        let kept = (stream, history);
-                        pool.put(turn.backend, turn.address, turn.outages, kept);
-                    } else if body_sent {
-                        upstream::close(stream);
+                    match backend {
+                        Upstream::Http1(Plain(stream)) if reusable => {
+                            let kept = (stream, history);
+                            pool.put(turn.backend, turn.address, turn.outages, kept);
+                        }
+                        Upstream::Http1(Plain(stream)) if body_sent => upstream::close(stream),
+                        _ => {}
                     }
                     return Outcome::Delivered { close, body_sent };
                 }
                 Err(failure) => failure,
             };
             let whole = request.may_be_sent_again(&self.buffers.client_in);
-            if failure == Failure::Closed && history.kept && !replaced && whole {
+            // What was not processed may be sent again whatever it asks for (RFC 9113 section 8.7).
+            let passed_over =
+                failure == Failure::Unprocessed && (untouched || self.buffers.client_in.is_kept());
+            if !replaced && (passed_over || failure == Failure::Closed && history.kept && whole) {
                 replaced = true;
                 again = Some(turn);
             } else {
+                if let (Failure::TimedOut, Upstream::Http2(stream)) = (&failure, &backend) {
+                    stream.suspect();
+                }
                 failure.report(&turn, history.kept);
                 let goes_on = matches!(failure, Failure::Retry(_))
                     || failure.is_silence() && whole && tries.again(&turn);
@@ -169,7 +263,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// a time. Whoever begins to answer first is in `attempt` then.
     async fn hedge(
         &mut self,
-        attempt: &mut Attempt<C::Stream>,
+        attempt: &mut Attempt<Upstream<C::Stream>>,
         after: Duration,
         tries: &mut Tries<'_>,
     ) -> Result<(), Failure> {
@@ -187,7 +281,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 let mut tried = Tried::until(end);
                 let reached = reach(service, private, &turn, false, &mut tried).await;
                 let connection = reached.ok_or(Lost)?;
-                watched.reached(C::local_addr(&connection.0), turn.address);
+                watched.reached(connection.0.plain().and_then(C::local_addr), turn.address);
                 rival.insert(Attempt::new(turn, connection)).begin(head).await
             })
         };
@@ -220,7 +314,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         upstream::take_turn(&self.service.balance, self.peer, tried, watch).await
     }
 
-    async fn tunnel(&mut self, mut upstream: Plain<C::Stream>) {
+    async fn tunnel(&mut self, mut upstream: Upstream<C::Stream>) {
         let service = self.service;
         service.stats.tunnels.bump();
         self.deadline.set_end(None);
@@ -274,6 +368,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             Failure::Retry(_) | Failure::Closed => {
                 (StatusCode::BAD_GATEWAY, "the backend closed the connection")
             }
+            Failure::Unprocessed => (StatusCode::SERVICE_UNAVAILABLE, "the backend refused"),
             Failure::TimedOut => {
                 (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
             }
@@ -296,19 +391,30 @@ async fn reach<C: Connect>(
     turn: &Turn,
     fresh: bool,
     tried: &mut Tried,
-) -> Option<(C::Stream, History)> {
+) -> Option<(Upstream<C::Stream>, History)> {
     let stats = &service.stats;
-    let (pool, header) = match private {
-        Some(Private { pool, header }) => (pool, &header[..]),
-        None => (&service.pool, &[][..]),
+    let (pool, links, header) = match private {
+        Some(Private { pool, links, header }) => (pool, links, &header[..]),
+        None => (&service.pool, &service.links, &[][..]),
     };
+    let (connector, timeouts) = (&service.connector, &service.config.timeouts);
+    let way = Way { connector, timeouts, header, secure: true };
+    if service.config.http2_backends {
+        let Some((stream, reused)) = h2::upstream::reach(service, links, &way, turn, tried).await
+        else {
+            stats.upstream_failures.bump();
+            return None;
+        };
+        stats.count_sent_to(turn.backend);
+        let mut history = History::new();
+        history.kept = reused;
+        return Some((Upstream::Http2(stream), history));
+    }
     let kept = if fresh { None } else { pool.take(turn.backend, turn.address) };
     let reached = if let Some(kept) = kept {
         stats.upstream_reuses.bump();
         kept
     } else {
-        let (connector, timeouts) = (&service.connector, &service.config.timeouts);
-        let way = Way { connector, timeouts, header, secure: true };
         let Some(stream) = way.connect(turn, tried).await else {
             stats.upstream_failures.bump();
             return None;
@@ -317,7 +423,8 @@ async fn reach<C: Connect>(
         (stream, History::new())
     };
     stats.count_sent_to(turn.backend);
-    Some(reached)
+    let (stream, history) = reached;
+    Some((Upstream::Http1(Plain(stream)), history))
 }
 
 impl Request {
@@ -354,3 +461,9 @@ impl Failure {
         matches!(self, Self::Closed | Self::TimedOut)
     }
 }
+
+const MISDIRECTED: Reject = Reject::new(
+    Rule::R09,
+    StatusCode::MISDIRECTED_REQUEST,
+    "the certificate that was asked for is not for this host",
+);

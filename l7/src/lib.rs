@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`http1`] | the HTTP/1 codec: strict reading, forwarding in our own framing; no I/O |
 //! | [`accepted`] | a client connection of mode `http` before that: PROXY header, TLS |
+//! | `h2` | HTTP/2: connections of clients and to backends |
 //! | [`proxy`] | a client connection of mode `http`, from its first request to its end |
 //! | `forward` | one request from its backend's choice to its answer's end, in any version |
 //! | `exchange` | one request and its response between a client and one backend |
@@ -34,6 +35,7 @@ mod deadline;
 pub mod divert;
 mod exchange;
 mod forward;
+mod h2;
 pub mod health;
 pub mod http1;
 pub mod limits;
@@ -55,7 +57,7 @@ pub mod upstream;
 pub use accepted::{Accepted, accept};
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
-pub use service::{Config, Service};
+pub use service::{Config, Http2, Service};
 pub use socket_options::SocketOptions;
 pub use splice::{SpliceService, Target, splice};
 pub use timeouts::Timeouts;

@@ -57,5 +57,30 @@ pub const HELLO_BYTES: usize = 16 * 1024;
 /// Bytes of a PROXY header that is read, with its TLVs.
 pub const PROXY_HEADER_BYTES: usize = 4 * 1024;
 
+/// Bytes of a body that a peer of HTTP/2 may send before the other side has taken any.
+pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// The same of all bodies of one connection.
+pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of answers on one connection to a backend that may wait for clients: so many that a client
+/// that reads slowly holds up no other. Each of them is held to [`H2_STREAM_WINDOW`].
+pub const H2_LINK_WINDOW: u32 = 1 << 30;
+/// Bytes of one body that wait within a connection to be sent.
+pub const H2_SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of a body that are given to a connection at once: a frame of the size that all accept.
+pub const H2_DATA: usize = 16 * 1024;
+/// Streams of a connection that end by an error of the peer's. Beyond: `GOAWAY` (`MadeYouReset`).
+pub const H2_ERROR_RESETS: usize = 100;
+/// `RST_STREAM` on one connection, either way, at once. Beyond: `GOAWAY` with `ENHANCE_YOUR_CALM`.
+pub const H2_CANCELLATIONS: u32 = 400;
+/// The same by the second.
+pub const H2_CANCELLATIONS_PER_SECOND: u32 = 50;
+/// Frames of a peer that bring nothing (SETTINGS, PING and the like) at once. Beyond: `GOAWAY` with
+/// `ENHANCE_YOUR_CALM`.
+pub const H2_CONTROL_FRAMES: u32 = 1000;
+/// The same by the second.
+pub const H2_CONTROL_FRAMES_PER_SECOND: u32 = 100;
+/// Buffers of requests over HTTP/2 that a service keeps for the next.
+pub const H2_SEATS: usize = 64;
+
 const _: () = assert!(BUFFER_MAX >= HELLO_BYTES);
 const _: () = assert!(BUFFER_MAX > HEAD_BYTES && BUFFER_START <= BUFFER_MAX);

@@ -22,20 +22,18 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accepted::Accepted;
-use crate::buffer::Buffer;
+use crate::buffer::{Begun, Buffer};
 use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Request};
-use crate::forward::{Forward, Outcome};
-use crate::http1::encode::{self, Delivery, Hop};
+use crate::forward::{self, Forward, Origin, Outcome};
+use crate::h2::{self, PREFACE};
+use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
-use crate::http1::head;
-use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
-use crate::service::{Private, Service};
+use crate::service::Service;
 use crate::side::Plain;
-use crate::tls::session::Session;
 use crate::transaction::Watched;
 use crate::upstream::Connect;
 
@@ -64,37 +62,28 @@ where
     C: Connect,
 {
     service.stats.connections.bump();
-    let Accepted { ends, wire, secure, session } = accepted;
-    let watched = Watched::new(service.watch.clone(), wire.client, wire.service, secure);
-    let private = service.private(ends);
+    let private = service.private(accepted.ends);
+    let origin = Origin::new(accepted, private);
+    if origin.session.as_ref().is_some_and(|session| session.is_http2()) {
+        return h2::server::serve(client, origin, service).await;
+    }
+    let plain = !origin.secure;
+    let watched = origin.watched(service.watch.clone());
     let deadline = Deadline::after(service.config.timeouts.idle);
-    let mut connection = Connection {
-        client,
-        peer: ends.client,
-        client_text: ends.client.ip().to_canonical().to_string(),
-        local_text: ends.service.to_string(),
-        secure,
-        session,
-        private,
-        service,
-        deadline,
-        buffers: Buffers::default(),
-        watched,
-    };
+    let mut connection =
+        Connection { client, origin, service, deadline, buffers: Buffers::default(), watched };
+    if plain && connection.service.config.http2.prior_knowledge && connection.has_preface().await {
+        return connection.continue_as_h2().await;
+    }
     connection.run().await;
-    if let Some(private) = &connection.private {
+    if let Some(private) = &connection.origin.private {
         private.pool.clear();
     }
 }
 
 struct Connection<S, C: Connect> {
     client: S,
-    peer: SocketAddr,
-    client_text: String,
-    local_text: String,
-    secure: bool,
-    session: Option<Rc<Session>>,
-    private: Option<Private<C::Stream>>,
+    origin: Origin<C::Stream>,
     service: Rc<Service<C>>,
     deadline: Deadline,
     buffers: Buffers,
@@ -131,6 +120,40 @@ where
                 After::Abort => return,
             }
         }
+    }
+
+    /// Reads on until it is clear whether the client begins with the preface of HTTP/2.
+    async fn has_preface(&mut self) -> bool {
+        let Self { client, buffers, deadline, service, .. } = self;
+        let mut begun = false;
+        let input = &mut buffers.client_in;
+        poll_fn(|cx| {
+            loop {
+                let filled = input.filled();
+                let common = filled.len().min(PREFACE.len());
+                if filled.get(..common) != PREFACE.get(..common) {
+                    return Poll::Ready(false);
+                }
+                if common == PREFACE.len() {
+                    return Poll::Ready(true);
+                }
+                match input.poll_fill(cx, client) {
+                    Poll::Ready(Ok(1..)) if begun => {}
+                    Poll::Ready(Ok(1..)) => {
+                        begun = true;
+                        deadline.restart(service.config.timeouts.head);
+                    }
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => return deadline.poll(cx).map(|()| false),
+                }
+            }
+        })
+        .await
+    }
+
+    async fn continue_as_h2(self) {
+        let client = Begun { begin: self.buffers.client_in, stream: self.client };
+        h2::server::serve(client, self.origin, self.service).await;
     }
 
     /// Waits for a whole request head. Ends the connection itself if there will be none.
@@ -206,45 +229,12 @@ where
 
     /// Judges the head at the front of the client's buffer and writes what to forward.
     fn prepare(&mut self, extent: Extent) -> Result<Request, Reject> {
-        let config = &self.service.config;
-        let bytes = self.buffers.client_in.filled().get(extent.start..extent.end);
-        let mut slots = head::slots();
-        let mut head =
-            head::parse_request(bytes.unwrap_or_default(), &mut slots, config.strictness)?;
-        self.watched.describe(&head);
-        if let (Some(session), Some(host)) = (&self.session, head.host)
-            && !session.is_for(host)
-        {
-            return Err(MISDIRECTED);
-        }
-        if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
-            && length > limit
-        {
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Reject::new(Rule::R05, status, "the body is too long"));
-        }
-        if !config.websocket {
-            head.websocket = None;
-        }
-        let hop = Hop {
-            forwarded: config.forwarded,
-            client: &self.client_text,
-            local: &self.local_text,
-            secure: self.secure,
-            name: &config.name,
-        };
-        self.buffers.head.clear();
-        proof::encode(&head, &hop, config.smuggling_proof, &mut self.buffers.head)?;
-        let request = Request {
-            method: head.method,
-            version: head.version,
-            framing: head.framing,
-            persistent: head.persistent,
-            expects_continue: head.expects_continue,
-            trailers: head.trailers,
-            websocket: head.websocket,
-        };
-        self.buffers.client_in.consume(extent.end);
+        let Buffers { client_in, head, .. } = &mut self.buffers;
+        let bytes = client_in.filled().get(extent.start..extent.end).unwrap_or_default();
+        let mut request =
+            forward::prepare(bytes, &self.service.config, &self.origin, &mut self.watched, head)?;
+        client_in.consume(extent.end);
+        request.persistent &= !self.service.is_draining();
         Ok(request)
     }
 
@@ -252,12 +242,12 @@ where
     async fn forward(&mut self, request: &Request) -> After {
         let forward = Forward {
             client: &mut Plain(&mut self.client),
-            peer: self.peer,
+            peer: self.origin.ends.client,
             service: &self.service,
             buffers: &mut self.buffers,
             deadline: &mut self.deadline,
             watched: &mut self.watched,
-            private: self.private.as_ref(),
+            private: self.origin.private.as_ref(),
         };
         match forward.run(request).await {
             Outcome::Delivered { close, body_sent } => self.after_response(close, body_sent),
@@ -302,7 +292,7 @@ where
 
     /// Answers a message that broke a rule.
     async fn refuse(&mut self, reject: Reject) {
-        tracing::debug!(peer = %self.peer, %reject, "request refused");
+        tracing::debug!(peer = %self.origin.ends.client, %reject, "request refused");
         self.service.stats.count_rejected(reject.rule);
         self.service.stats.count_response(reject.status);
         self.watched.answered(Some(reject.status));
@@ -364,10 +354,5 @@ where
 }
 
 const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
-const MISDIRECTED: Reject = Reject::new(
-    Rule::R09,
-    StatusCode::MISDIRECTED_REQUEST,
-    "the certificate that was asked for is not for this host",
-);
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");

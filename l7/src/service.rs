@@ -1,9 +1,14 @@
 //! What all connections of an HTTP service share.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::h2::Seat;
+use crate::h2::upstream::Links;
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
@@ -42,8 +47,37 @@ pub struct Config {
     pub proxy_protocol: Option<Version>,
     /// Who tells us of clients by a PROXY header. Default nobody.
     pub proxy_from: ProxyFrom,
+    /// How clients may speak HTTP/2.
+    pub http2: Http2,
+    /// Backends are spoken to in HTTP/2: in clear text by prior knowledge, within TLS by ALPN if the
+    /// connector offers that. Default false.
+    pub http2_backends: bool,
     /// Our name in `Via`: a token. Default `balun`.
     pub name: String,
+}
+
+/// How clients may speak HTTP/2. Within TLS they may if ALPN offers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// In clear text too, by the preface with which such a connection begins ("prior knowledge").
+    /// Default false.
+    pub prior_knowledge: bool,
+    /// Requests in progress on one connection; more are refused. Default 128.
+    pub streams: u32,
+}
+
+impl Config {
+    /// Whether websockets have a way through.
+    pub(crate) const fn takes_websockets(&self) -> bool {
+        // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
+        self.websocket && !self.http2_backends
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { prior_knowledge: false, streams: 128 }
+    }
 }
 
 impl Default for Config {
@@ -60,6 +94,8 @@ impl Default for Config {
             websocket: true,
             proxy_protocol: None,
             proxy_from: ProxyFrom::default(),
+            http2: Http2::default(),
+            http2_backends: false,
             name: "balun".to_owned(),
         }
     }
@@ -75,6 +111,11 @@ pub struct Service<C: Connect> {
     pub(crate) budget: Option<Budget>,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<ServiceWatch>,
+    /// Buffers of requests over HTTP/2, for the next.
+    pub(crate) seats: RefCell<Vec<Seat>>,
+    /// Connections to backends that speak HTTP/2.
+    pub(crate) links: Links,
+    draining: watch::Sender<bool>,
 }
 
 impl<C: Connect> Service<C> {
@@ -83,7 +124,18 @@ impl<C: Connect> Service<C> {
         let pool = Pool::new(config.pool, Rc::clone(&balance));
         let spends = config.retry.times > 0 || config.hedge_after.is_some();
         let budget = spends.then(|| Budget::new(config.retry.budget));
-        Self { connector, balance, config, pool, budget, stats: Stats::default(), watch: None }
+        Self {
+            connector,
+            balance,
+            config,
+            pool,
+            budget,
+            stats: Stats::default(),
+            watch: None,
+            seats: RefCell::default(),
+            links: Links::default(),
+            draining: watch::Sender::new(false),
+        }
     }
 
     /// The same with idle connections that it shares with other services, whose connectors must do the
@@ -116,9 +168,29 @@ impl<C: Connect> Service<C> {
         &self.pool
     }
 
+    /// Lets all connections end after the requests that are in progress on them.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Ends when the service drains.
+    pub(crate) async fn drained(&self) {
+        // It fails only when the service is gone.
+        let _ = self.draining.subscribe().wait_for(|&draining| draining).await;
+    }
+
     /// Idle connections to `backend`.
     pub fn idle_connections(&self, backend: usize) -> usize {
         self.pool.idle(backend)
+    }
+
+    /// Connections of HTTP/2 to `backend` that take requests.
+    pub fn multiplexed_connections(&self, backend: usize) -> usize {
+        self.links.count(backend)
     }
 }
 
@@ -126,6 +198,7 @@ impl<C: Connect> Service<C> {
 pub(crate) struct Private<T> {
     pub(crate) header: Vec<u8>,
     pub(crate) pool: Rc<Pool<T>>,
+    pub(crate) links: Links,
 }
 
 impl<C: Connect> Service<C> {
@@ -133,7 +206,7 @@ impl<C: Connect> Service<C> {
     pub(crate) fn private(&self, ends: Ends) -> Option<Private<C::Stream>> {
         let header = self.config.proxy_protocol?.header(ends.client, ends.service);
         let pool = Pool::new(self.config.pool, Rc::clone(&self.balance));
-        Some(Private { header, pool })
+        Some(Private { header, pool, links: Links::default() })
     }
 }
 

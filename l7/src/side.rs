@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::buffer::Buffer;
 use crate::exchange::Failure;
+use crate::h2;
 use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
@@ -90,8 +91,10 @@ pub(crate) trait Backend: Source + Sink {
         false
     }
 
-    /// How a body that comes with `framing` is sent on.
-    fn framing_up(&self, framing: Framing) -> Framing;
+    /// How a body is sent whose head says `framing`.
+    fn framing_up(&self, framing: Framing) -> Framing {
+        framing
+    }
 
     /// Sends the request's head, the text of HTTP/1.1, whose body arrives with `framing`.
     ///
@@ -111,7 +114,9 @@ pub(crate) trait Backend: Source + Sink {
     ) -> Poll<Result<Extent, Failure>>;
 
     /// How the body of an answer that declares `framing` arrives.
-    fn framing_down(&self, framing: Framing) -> Framing;
+    fn framing_down(&self, framing: Framing) -> Framing {
+        framing
+    }
 }
 
 /// A byte stream that is all there is to its side: HTTP/1, or no HTTP at all.
@@ -149,13 +154,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client for Plain<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Backend for Plain<T> {
-    fn framing_up(&self, framing: Framing) -> Framing {
-        match framing {
-            Framing::UntilClose => Framing::Chunked,
-            same => same,
-        }
-    }
-
     fn send_head(&mut self, head: &[u8], _: Framing, out: &mut Buffer) -> Result<(), Failure> {
         out.push(head);
         Ok(())
@@ -181,10 +179,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Backend for Plain<T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-    }
-
-    fn framing_down(&self, framing: Framing) -> Framing {
-        framing
     }
 }
 
@@ -213,5 +207,109 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// A way to a backend, as one exchange uses it.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and no box for either version")]
+pub(crate) enum Upstream<T> {
+    /// A connection of HTTP/1.
+    Http1(Plain<T>),
+    /// A stream of HTTP/2.
+    Http2(h2::upstream::Stream),
+}
+
+impl<T> Upstream<T> {
+    /// The connection, if it is of this exchange alone.
+    pub(crate) const fn plain(&self) -> Option<&T> {
+        match self {
+            Self::Http1(Plain(stream)) => Some(stream),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+macro_rules! either {
+    ($upstream:expr, $side:ident => $result:expr) => {
+        match $upstream {
+            Upstream::Http1($side) => $result,
+            Upstream::Http2($side) => $result,
+        }
+    };
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Backend for Upstream<T> {
+    fn carries_trailers(&self) -> bool {
+        either!(self, side => side.carries_trailers())
+    }
+
+    fn framing_up(&self, framing: Framing) -> Framing {
+        either!(self, side => side.framing_up(framing))
+    }
+
+    fn send_head(
+        &mut self,
+        head: &[u8],
+        framing: Framing,
+        out: &mut Buffer,
+    ) -> Result<(), Failure> {
+        either!(self, side => side.send_head(head, framing, out))
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut Scanner,
+        input: &mut Buffer,
+    ) -> Poll<Result<Extent, Failure>> {
+        either!(self, side => side.poll_head(cx, scanner, input))
+    }
+
+    fn framing_down(&self, framing: Framing) -> Framing {
+        either!(self, side => side.framing_down(framing))
+    }
+}
+
+impl<T: AsyncRead + Unpin> Source for Upstream<T> {
+    fn taken(&mut self, count: u64) {
+        either!(self, side => side.taken(count));
+    }
+
+    fn trailers(&mut self, lines: &mut Vec<u8>) {
+        either!(self, side => side.trailers(lines));
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Sink for Upstream<T> {
+    fn finish(&mut self, trailers: &[u8]) -> io::Result<()> {
+        either!(self, side => side.finish(trailers))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Upstream<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), side => Pin::new(side).poll_read(cx, buffer))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Upstream<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), side => Pin::new(side).poll_write(cx, data))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), side => Pin::new(side).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), side => Pin::new(side).poll_shutdown(cx))
     }
 }

@@ -53,6 +53,8 @@ pub struct Stats {
     pub aborted: Counter,
     /// Client connections that were closed before the first request was read.
     pub unserved: UnservedCounts,
+    /// Connections of HTTP/2 that were ended for a flood of frames.
+    pub floods: Counter,
     rejected: [Counter; Rule::COUNT],
     by_backend: PerBackend,
 }

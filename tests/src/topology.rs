@@ -150,13 +150,14 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
             let pair = PemPair { chain: chain.as_bytes(), key: key.as_bytes() };
             let settings = ServerSettings {
                 pairs: vec![(pair, None)],
-                alpn: &["http/1.1"],
+                alpn: &["h2", "http/1.1"],
                 min_version: MinVersion::default(),
                 clients: None,
             };
             TlsPlan::fixed(Server::new(&settings, None).unwrap_or_else(|e| panic!("{e}")))
         });
-        Application::Http(Box::default(), tls)
+        let http2 = l7::Http2 { prior_knowledge: tls.is_none(), ..l7::Http2::default() };
+        Application::Http(Box::new(l7::Config { http2, ..l7::Config::default() }), tls)
     };
     let application = |protocol| Some(ApplicationPlan::new(protocol, Upstream::Userspace));
     let (full, dnat) = (EngineMode::Nat(Nat::Full), EngineMode::Nat(Nat::Dnat));

@@ -146,6 +146,45 @@ fn tls_is_ended_for_curl() {
 }
 
 #[test]
+fn curl_speaks_http_2_in_clear_text_and_within_tls() {
+    let _watchdog = Watchdog::new("HTTP/2", LIMIT);
+    let made = rcgen::generate_simple_self_signed(["web.test".to_owned()]).unwrap();
+    let certificate = Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() };
+    let Some(world) = World::make(2, Some(&certificate)) else { return };
+    let folder = TempDir::new().unwrap();
+    let (ca, got) = (folder.path().join("ca.pem"), folder.path().join("got"));
+    std::fs::write(&ca, &certificate.chain).unwrap();
+    let (ca, got_path) = (ca.to_str().unwrap(), got.to_str().unwrap());
+    for family in FAMILIES {
+        let at = format!("web.test:{TLS}:{}", vip(family, TLS).ip());
+        let plain = url(family, Mode::Http, "/0/8/1000000");
+        let secure = "https://web.test/0/8/1000000".to_owned();
+        for (how, url, version) in [
+            ("--http2-prior-knowledge", &plain, "2"),
+            ("--http1.1", &plain, "1.1"),
+            ("--http2", &secure, "2"),
+            ("--http1.1", &secure, "1.1"),
+        ] {
+            let about = "%{http_version} %{http_code} %{size_download}";
+            let arguments =
+                [how, "--cacert", ca, "--resolve", &at, "-o", got_path, "-w", about, url];
+            let output = world.curl(&arguments);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(said, format!("{version} 200 1000000"), "{family:?} {how} {url}");
+            Pattern::new(8).check(&std::fs::read(&got).unwrap()).unwrap();
+        }
+        let data = folder.path().join("body");
+        std::fs::write(&data, Pattern::bytes(9, UPLOAD)).unwrap();
+        let data = format!("@{}", data.to_str().unwrap());
+        let how = ["--http2-prior-knowledge", "--data-binary", &data];
+        let url = url(family, Mode::Http, "/9/8/100");
+        let output = world.curl(&[&how, &["-o", "/dev/null", "-w", ABOUT, &url][..]].concat());
+        let about = &abouts(&output)[0];
+        assert_eq!((about.code, about.matched), (200, UPLOAD as u64), "{family:?}");
+    }
+}
+
+#[test]
 fn kernel_clients_transfer_both_ways() {
     let _watchdog = Watchdog::new("transfers", LIMIT);
     let Some(world) = World::make(2, None) else { return };

@@ -117,6 +117,8 @@ codes! {
     BadRequest = "E0425": "it is not clear which requests are meant",
     NoRequests = "E0426": "a service has no requests to capture",
     SmallMemory = "E0430": "the memory does not suffice for the limits",
+    ClearHttp2 = "E0440": "HTTP/2 in clear text is asked for within TLS",
+    BackendProtocol = "E0441": "a pool says what backends speak to a service that passes bytes on",
     NoEffect = "E0450": "a key of a pool has no effect",
     BadServerName = "E0460": "a server name is malformed",
     AmbiguousTls = "E0461": "two backends at one address differ in TLS",

@@ -8,7 +8,6 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
     "pool.*.affinity.by=cookie",
-    "service.*.tls.alpn=h2",
     "service.*.access-log",
     "service.*.route",
     "cache.*",

@@ -359,6 +359,8 @@ fn application(
                 Forwarded::Replace => l7::Forwarded::Replace,
                 Forwarded::Hide => l7::Forwarded::Hide,
             };
+            let pool = service.pool.as_ref().and_then(|name| config.pool(name));
+            let prior_knowledge = service.http2.as_ref().is_some_and(|http2| http2.value);
             let config = l7::Config {
                 forwarded,
                 smuggling_proof: service.smuggling_proof,
@@ -366,6 +368,8 @@ fn application(
                 proxy_from,
                 retry: service.retry.clone(),
                 hedge_after: service.hedge_after,
+                http2: l7::Http2 { prior_knowledge, ..l7::Http2::default() },
+                http2_backends: pool.is_some_and(Pool::is_http2),
                 ..l7::Config::default()
             };
             let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 
 use super::key_file::KeyFile;
 use super::{Plan, PlanError, Protocol};
-use crate::config::model::{self, ClientAuth, Config, Pool, Service, Spanned, Tls};
+use crate::config::model::{self, Alpn, ClientAuth, Config, Pool, Service, Spanned, Tls};
 
 /// TLS with the clients of a service.
 #[derive(Clone, Debug)]
@@ -188,7 +188,8 @@ pub(super) fn backends(
         let with_tls = pool.backends.iter().filter_map(|b| Some((b, b.tls.as_ref()?)));
         let each = with_tls.map(|(backend, tls)| {
             let address = backend.address.value;
-            let made = backend_tls(address, tls, folder, &mut system);
+            let alpn = if pool.is_http2() { Alpn::Http2 } else { Alpn::Http1 };
+            let made = backend_tls(address, tls, alpn, folder, &mut system);
             made.map(|tls| (address, tls)).map_err(|error| match error {
                 Fault::Plan(error) => error,
                 Fault::Tls(source) => PlanError::BackendTls {
@@ -219,6 +220,7 @@ impl Fault {
 fn backend_tls(
     address: SocketAddr,
     tls: &model::BackendTls,
+    alpn: Alpn,
     folder: &Path,
     system: &mut Option<Arc<RootCertStore>>,
 ) -> Result<BackendTls, Fault> {
@@ -241,7 +243,7 @@ fn backend_tls(
             .map_err(|_| Fault::Plan(PlanError::Unchecked("a server name that is one")))?,
         None => ServerName::from(address.ip()),
     };
-    let settings = ClientSettings { authorities, identity, alpn: &["http/1.1"] };
+    let settings = ClientSettings { authorities, identity, alpn: &[alpn.name()] };
     BackendTls::new(name, &settings).map_err(Fault::Tls)
 }
 

@@ -52,6 +52,9 @@ fn pool(narrator: &Narrator<'_>, service: &Service, each: &str, name: &Spanned<S
 fn protocol(service: &Service) -> String {
     match service.mode.value {
         Mode::Http => match &service.tls {
+            None if service.http2.as_ref().is_some_and(|http2| http2.value) => {
+                "HTTP/1.1 or HTTP/2 in plain text".to_owned()
+            }
             None => "HTTP/1.1 in plain text".to_owned(),
             Some(tls) => {
                 let alpn: Vec<_> = tls.alpn.iter().map(|protocol| protocol.name()).collect();

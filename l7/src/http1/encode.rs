@@ -4,7 +4,7 @@ use http::{Method, StatusCode, Version};
 
 use super::field::Known;
 use super::framing::Framing;
-use super::head::{Fields, RequestHead, ResponseHead};
+use super::head::{Field, Fields, RequestHead, ResponseHead};
 
 /// What backends are told about the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Hop<'a> {
     pub secure: bool,
     /// Our name in `Via`: a token.
     pub name: &'a str,
+    /// The version in which the request came, as `Via` has it: `1.1` or `2.0`.
+    pub received: &'a str,
 }
 
 impl Hop<'_> {
@@ -110,7 +112,7 @@ fn speak_for_client(fields: &Fields<'_, '_>, hop: &Hop<'_>, host: &[u8], out: &m
         let parts = ["for=", open, hop.client, close, ";proto=", hop.scheme()];
         list("Forwarded", Known::Forwarded, &parts.map(str::as_bytes), out);
     }
-    list("Via", Known::Via, &[b"1.1 ", hop.name.as_bytes()], out);
+    list("Via", Known::Via, &[hop.received.as_bytes(), b" ", hop.name.as_bytes()], out);
 }
 
 /// How a response is sent to the client.
@@ -150,21 +152,12 @@ impl Delivery {
 pub fn response(head: &ResponseHead<'_, '_>, delivery: Delivery, out: &mut Vec<u8>) {
     push(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
     push(out, &[head.reason.as_bytes(), b"\r\n"]);
-    for (known, field) in head.fields.iter() {
-        let drop = known.is_hop_by_hop()
-            || known == Known::ContentLength
-            || head.fields.is_nominated(field.name);
-        if !drop {
-            push(out, &[field.name.as_bytes(), b": ", field.value, b"\r\n"]);
-        }
+    for field in response_fields(head) {
+        push(out, &[field.name.as_bytes(), b": ", field.value, b"\r\n"]);
     }
-    // RFC 9110 section 8.6: no Content-Length with 1xx and 204; with HEAD and 304 it tells of the
-    // body that is not there.
-    match (delivery.framing, head.length) {
-        (Framing::None, Some(length)) if may_tell_length(head.status) => {
-            framing(Framing::Length(length), out);
-        }
-        (own, _) => framing(own, out),
+    match told_length(head, delivery) {
+        Some(length) => framing(Framing::Length(length), out),
+        None => framing(delivery.framing, out),
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -176,8 +169,37 @@ pub fn response(head: &ResponseHead<'_, '_>, delivery: Delivery, out: &mut Vec<u
     out.extend_from_slice(b"\r\n");
 }
 
+/// The fields of a response that pass on to a client; its length is not among them.
+pub fn response_fields<'a, 'b>(
+    head: &'a ResponseHead<'b, '_>,
+) -> impl Iterator<Item = &'a Field<'b>> {
+    let fields = head.fields.iter().filter(|(known, field)| {
+        !known.is_hop_by_hop()
+            && *known != Known::ContentLength
+            && !head.fields.is_nominated(field.name)
+    });
+    fields.map(|(_, field)| field)
+}
+
+/// The length that the client is told.
+///
+/// RFC 9110 section 8.6: none with 1xx and 204; with HEAD and 304 it tells of the body that is not
+/// there.
+pub fn told_length(head: &ResponseHead<'_, '_>, delivery: Delivery) -> Option<u64> {
+    match (delivery.framing, head.length) {
+        (Framing::Length(length), _) => Some(length),
+        (Framing::None, Some(length)) if may_tell_length(head.status) => Some(length),
+        _ => None,
+    }
+}
+
 fn may_tell_length(status: StatusCode) -> bool {
     !status.is_informational() && status != StatusCode::NO_CONTENT
+}
+
+/// The body of a response of our own: the status and a line of text.
+pub fn notice_body(status: StatusCode, detail: &str) -> String {
+    format!("{} {}\n{detail}\n", status.as_u16(), status.canonical_reason().unwrap_or("Error"))
 }
 
 /// Appends a response of our own with a line of text as its body.
@@ -190,7 +212,7 @@ pub fn notice(
 ) {
     let code = status.as_u16();
     let reason = status.canonical_reason().unwrap_or("Error");
-    let body = format!("{code} {reason}\n{detail}\n");
+    let body = notice_body(status, detail);
     let connection = match delivery {
         Delivery { close: true, .. } => "Connection: close\r\n",
         Delivery { confirm_persistence: true, .. } => "Connection: keep-alive\r\n",

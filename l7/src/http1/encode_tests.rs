@@ -6,7 +6,14 @@ use super::*;
 use crate::http1::head::{Strictness, parse_request, parse_response, slots};
 
 fn hop(forwarded: Forwarded) -> Hop<'static> {
-    Hop { forwarded, client: "10.1.0.5", local: "10.99.0.2:80", secure: false, name: "balun" }
+    Hop {
+        forwarded,
+        client: "10.1.0.5",
+        local: "10.99.0.2:80",
+        secure: false,
+        name: "balun",
+        received: "1.1",
+    }
 }
 
 /// Forwards a request given as `|`-separated lines; the answer in the same form.

@@ -22,7 +22,7 @@ use http::StatusCode;
 /// | R14 | pipelining: what follows an error is not served |
 /// | R15 | responses that come before the end of the request |
 /// | R16 | responses of backends |
-/// | R17 | translation from later versions (not spoken here) |
+/// | R17 | translation from and to HTTP/2 |
 /// | R18 | limits |
 /// | R19 | field names that become another when `_` is read as `-` |
 /// | R20 | paths |

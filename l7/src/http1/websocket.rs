@@ -7,6 +7,19 @@ pub type Accept = [u8; 28];
 
 /// A key is 16 bytes in base64.
 const KEY_LEN: usize = 24;
+
+/// A `Sec-WebSocket-Key` of ours.
+pub type Key = [u8; KEY_LEN];
+
+/// A key for a handshake on behalf of a client that needs none itself (RFC 8441).
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn new_key() -> Result<Key, aws_lc_rs::error::Unspecified> {
+    let mut nonce = [0; 16];
+    aws_lc_rs::rand::fill(&mut nonce)?;
+    Ok(base64(&nonce))
+}
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -22,8 +35,8 @@ pub fn accept_for(key: &[u8]) -> Option<Accept> {
     Some(base64(context.finish().as_ref()))
 }
 
-fn base64(hash: &[u8]) -> Accept {
-    let mut text = [b'='; 28];
+fn base64<const LEN: usize>(hash: &[u8]) -> [u8; LEN] {
+    let mut text = [b'='; LEN];
     for (group, out) in hash.chunks(3).zip(text.chunks_mut(4)) {
         let bits = group.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
         let bits = bits << (8 * (3 - group.len()));
@@ -42,6 +55,13 @@ mod tests {
     fn r11_the_accept_of_rfc_6455_section_1_3() {
         let accept = accept_for(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
         assert_eq!(&accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn r11_a_key_of_ours_is_one() {
+        let (one, other) = (new_key().unwrap(), new_key().unwrap());
+        assert!(accept_for(&one).is_some() && accept_for(&other).is_some());
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -131,6 +131,10 @@ impl<C: Connect> Connect for Secured<C> {
         }
     }
 
+    fn is_secure(stream: &Self::Stream) -> bool {
+        matches!(stream, Wire::Tls(_))
+    }
+
     fn local_addr(stream: &Self::Stream) -> Option<SocketAddr> {
         match stream {
             Wire::Plain(stream) => C::local_addr(stream),

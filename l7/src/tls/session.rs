@@ -16,6 +16,7 @@ pub struct Session {
     /// The certificates that there were.
     resolver: Arc<SniResolver>,
     client: Option<ClientCertificate>,
+    http2: bool,
 }
 
 /// The certificate of a client, for which one of the service's authorities vouches.
@@ -36,7 +37,13 @@ impl Session {
             der: der.clone().into_owned(),
             subject: subject::of(der),
         });
-        Self { server_name, resolver, client }
+        let http2 = connection.alpn_protocol() == Some(b"h2");
+        Self { server_name, resolver, client, http2 }
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub const fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// The server name that the client asked for.
@@ -96,6 +103,7 @@ mod tests {
             server_name: name.map(str::to_owned),
             resolver: Arc::clone(&resolver),
             client: None,
+            http2: false,
         };
         for (name, authority, fits) in [
             (Some("a.lab"), "a.lab", true),

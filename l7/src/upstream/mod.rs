@@ -73,6 +73,12 @@ pub trait Connect: 'static {
         std::future::ready(Ok(stream))
     }
 
+    /// Whether `stream` is inside TLS.
+    fn is_secure(stream: &Self::Stream) -> bool {
+        let _ = stream;
+        false
+    }
+
     /// Our end of `stream`, if it is a connection of this process's own TCP: as that names it, before
     /// the engine gives it its source.
     fn local_addr(stream: &Self::Stream) -> Option<SocketAddr> {
@@ -266,6 +272,12 @@ pub(crate) struct Tried {
 }
 
 impl Tried {
+    /// The backend of `turn` could not be reached.
+    pub(crate) fn note(&mut self, turn: &Turn, timed_out: bool) {
+        self.timed_out = timed_out;
+        self.backends.push(turn.backend);
+    }
+
     /// None so far, by a request whose whole time is over at `end`.
     pub(crate) fn until(end: Option<Instant>) -> Self {
         Self { end, ..Self::default() }

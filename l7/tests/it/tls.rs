@@ -476,3 +476,35 @@ async fn what_is_no_hello_is_answered_by_an_alert_with_a_scope_and_without() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn alpn_decides_the_version_of_http() {
+    local(async {
+        let pairs = [pair("a.lab")];
+        let both = ServerSettings { alpn: &["h2", "http/1.1"], ..settings(&pairs) };
+        let server = Arc::new(Server::new(&both, None).unwrap());
+        let backend = serves(|mut stream, _| async move {
+            while let Some((head, _)) = read_request(&mut stream).await {
+                assert_eq!(field(&head, "X-Forwarded-Proto"), Some("https"));
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+        });
+        let service = Network::new([backend]).service(Config::default());
+        let trusting = trusting(&pairs);
+        let stream =
+            connect(&service, &server, &Arc::new(trusting.clone()), "a.lab").await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        spawn_local(connection);
+        let request = http::Request::get("https://a.lab/").body(()).unwrap();
+        let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(answer.into_body().data().await.unwrap().unwrap(), "ok");
+        let mut old = trusting;
+        old.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut stream = connect(&service, &server, &Arc::new(old), "a.lab").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.lab\r\n\r\n").await.unwrap();
+        let head = read_head(&mut stream).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    })
+    .await;
+}

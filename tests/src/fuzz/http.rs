@@ -32,6 +32,7 @@ pub fn request(data: &[u8]) {
         local: "10.99.0.2:80",
         secure: choice & 16 != 0,
         name: "balun",
+        received: "1.1",
     };
     while let Ok(Some(extent)) = scan(rest, choice) {
         let bytes = &rest[extent.start..extent.end];

@@ -6,6 +6,7 @@ mod capture;
 mod ethernet;
 mod file;
 mod health;
+mod http2;
 mod lab;
 mod leg;
 mod memory;
@@ -53,6 +54,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     tls::check(config, &mut found);
     health::check(config, &mut found);
     upstream::check(config, &mut found);
+    http2::check(config, &mut found);
     capture::check(config, &mut found);
     memory::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);

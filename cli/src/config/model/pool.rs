@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{BackendTls, Pooling, Spanned};
+use super::{Alpn, BackendTls, Pooling, Spanned};
 
 /// A named set of backends.
 #[derive(Clone, Debug)]
@@ -22,8 +22,17 @@ pub struct Pool {
     pub panic_threshold: u8,
     /// Connections to its backends.
     pub pooling: Pooling,
+    /// What its backends speak in mode `http`; default HTTP/1.1.
+    pub protocol: Option<Spanned<Alpn>>,
     /// Its backends.
     pub backends: Vec<Backend>,
+}
+
+impl Pool {
+    /// True if its backends speak HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.protocol.as_ref().is_some_and(|protocol| protocol.value == Alpn::Http2)
+    }
 }
 
 /// Which backend is next. All honour weights.

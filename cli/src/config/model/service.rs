@@ -33,6 +33,8 @@ pub struct Service {
     pub proxy_protocol_from: Vec<Spanned<nat::Prefix>>,
     /// In mode `http`, how clients speak to it over TLS; none is plain text.
     pub tls: Option<Tls>,
+    /// In mode `http` without TLS, whether clients may speak HTTP/2 by prior knowledge; default not.
+    pub http2: Option<Spanned<bool>>,
     /// In mode `http`, what backends are told about clients; default append.
     pub forwarded: Forwarded,
     /// In mode `http`, read what goes to a backend once more by another reader; default not.

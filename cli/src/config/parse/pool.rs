@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
-use super::super::model::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler, Spanned};
+use super::super::model::{
+    Affinity, Alpn, Backend, Health, Initial, Pool, Probe, Scheduler, Spanned,
+};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 use super::exactly_one;
@@ -18,6 +20,7 @@ const SCHEDULERS: [(&str, Scheduler); 7] = [
     ("maglev", Scheduler::Maglev),
     ("ewma", Scheduler::Ewma),
 ];
+const PROTOCOLS: [(&str, Alpn); 2] = [("http/1.1", Alpn::Http1), ("h2", Alpn::Http2)];
 const INITIALS: [(&str, Initial); 2] = [("up", Initial::Up), ("down", Initial::Down)];
 const PROBES: [&str; 5] = ["http", "tcp", "icmp", "grpc", "udp"];
 /// Probes in a row.
@@ -33,6 +36,8 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
     let panic = table.take(r, "panic-threshold");
     let panic = panic.and_then(|item| item.parse(r, value::whole_percentage));
     let pooling = super::pooling::pooling(r, &mut table);
+    let protocol = table.take(r, "protocol");
+    let protocol = protocol.and_then(|item| item.choice(r, "a protocol", &PROTOCOLS));
     let backends = table.take(r, "backend");
     let backends = backends.map(|item| item.list(r, |r, item| backend(r, &item)));
     table.finish(r);
@@ -44,6 +49,7 @@ pub(super) fn pool(r: &mut Reader, name: Spanned<String>, mut table: Table<'_>) 
         slow_start: slow_start.map(|time| time.value),
         panic_threshold: panic.map_or(0, |percent| percent.value),
         pooling,
+        protocol,
         backends: backends.unwrap_or_default(),
     }
 }

@@ -25,7 +25,7 @@ const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 18] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 19] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -40,6 +40,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 18] = [
     ("proxy-protocol", &[Mode::Tcp, Mode::Http]),
     ("proxy-protocol-from", &[Mode::Tcp, Mode::Http]),
     ("tls", &[Mode::Http]),
+    ("http2", &[Mode::Http]),
     ("forwarded", &[Mode::Http]),
     ("smuggling-proof", &[Mode::Http]),
     ("access-log", &[Mode::Http]),
@@ -73,6 +74,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let proxy_from =
         table.take(r, "proxy-protocol-from").map(|item| super::access::prefixes(r, &item));
     let tls = table.take(r, "tls").and_then(|item| super::tls::service(r, &item));
+    let http2 = table.take(r, "http2").and_then(|item| item.boolean(r));
     let forwarded = table.take(r, "forwarded");
     let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
     let smuggling_proof = table.take(r, "smuggling-proof").and_then(|item| item.boolean(r));
@@ -100,6 +102,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         proxy_protocol: proxy_protocol.map(|version| version.value),
         proxy_protocol_from: proxy_from.unwrap_or_default(),
         tls,
+        http2,
         forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
         smuggling_proof: smuggling_proof.is_some_and(|proof| proof.value),
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),

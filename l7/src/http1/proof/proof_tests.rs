@@ -15,6 +15,7 @@ fn verdict(meant: &str, sent: &str) -> Result<(), &'static str> {
         local: "10.99.0.2:80",
         secure: false,
         name: "balun",
+        received: "1.1",
     };
     let mut own = Vec::new();
     encode::request(&head, &hop, &mut own);

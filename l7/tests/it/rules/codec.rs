@@ -70,6 +70,7 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         local: "10.99.0.2:80",
         secure: false,
         name: "balun",
+        received: "1.1",
     };
     let strictness = Strictness { strict_host: probe.option("strict-host") != Some("off") };
     let mut out = Vec::new();

@@ -1,0 +1,278 @@
+//! One request of a client of HTTP/2, and its answer.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Method, StatusCode, Version};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::body::{Incoming, Outgoing, into_io};
+use super::server::{Live, Shared};
+use super::{head, own};
+use crate::buffer::Buffer;
+use crate::deadline::Deadline;
+use crate::exchange::{Buffers, Request};
+use crate::forward::{self, Forward, Outcome};
+use crate::http1::encode::Delivery;
+use crate::http1::framing::Framing;
+use crate::http1::head::ResponseHead;
+use crate::http1::reject::Reject;
+use crate::http1::websocket;
+use crate::side::{Client, Presence, Sink, Source};
+use crate::transaction::Watched;
+use crate::upstream::Connect;
+
+/// What a request needs while it lasts; kept for the next.
+pub(crate) struct Seat {
+    buffers: Buffers,
+    deadline: Deadline,
+    /// The head as the text of HTTP/1.1.
+    text: Vec<u8>,
+}
+
+impl Seat {
+    pub(super) fn new() -> Self {
+        let deadline = Deadline::after(std::time::Duration::ZERO);
+        Self { buffers: Buffers::default(), deadline, text: Vec::new() }
+    }
+
+    /// Forgets what it held, and gives up memory that only a large body needed.
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.buffers.clear();
+    }
+}
+
+/// Serves one request to its end.
+pub(super) async fn serve<C: Connect>(
+    shared: Live<C>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (parts, body) = request.into_parts();
+    let call = own::is_grpc(&parts.headers);
+    let limit = if call { own::deadline(&parts.headers) } else { None };
+    let mut seat = shared.take_seat();
+    let origin = &shared.origin;
+    let mut watched = origin.watched(shared.service.watch.clone());
+    watched.begin(0);
+    let mut stream = Stream::new(body, respond);
+    match prepare(&shared, &parts, &mut stream, &mut seat, &mut watched) {
+        Ok(request) => {
+            shared.service.stats.requests.bump();
+            let forward = Forward {
+                client: &mut stream,
+                peer: origin.ends.client,
+                private: origin.private.as_ref(),
+                service: &shared.service,
+                buffers: &mut seat.buffers,
+                deadline: &mut seat.deadline,
+                watched: &mut watched,
+            };
+            let outcome = match limit {
+                None => Some(forward.run(&request).await),
+                Some(limit) => tokio::time::timeout(limit, forward.run(&request)).await.ok(),
+            };
+            match outcome {
+                Some(Outcome::Delivered { .. }) => {}
+                Some(Outcome::Own { status, detail, .. }) => {
+                    shared.service.stats.count_response(status);
+                    watched.answered(Some(status));
+                    stream.notify(status, detail, &request.method, call);
+                }
+                Some(Outcome::Refused(reject)) => {
+                    refuse(&shared, reject, &mut stream, &request.method, call, &mut watched);
+                }
+                Some(Outcome::Ended) => stream.abandon(),
+                None => {
+                    let status = stream.exceed(&request.method);
+                    shared.service.stats.count_response(status);
+                    watched.answered(Some(status));
+                }
+            }
+        }
+        Err(reject) => refuse(&shared, reject, &mut stream, &parts.method, call, &mut watched),
+    }
+    watched.finish(0);
+    shared.put_seat(seat);
+}
+
+/// Judges the head, and writes what to forward of it.
+fn prepare<C: Connect>(
+    shared: &Shared<C>,
+    parts: &http::request::Parts,
+    stream: &mut Stream,
+    seat: &mut Seat,
+    watched: &mut Watched,
+) -> Result<Request, Reject> {
+    let ended = stream.incoming.is_empty();
+    // Only a request for a tunnel pays for the key.
+    let asks = parts.method == Method::CONNECT && shared.service.config.takes_websockets();
+    let key = if asks { websocket::new_key().ok() } else { None };
+    head::request_text(parts, ended, key.as_ref(), &mut seat.text)?;
+    let config = &shared.service.config;
+    let head = &mut seat.buffers.head;
+    let mut request = forward::prepare(&seat.text, config, &shared.origin, watched, head)?;
+    stream.tunnel = request.websocket.is_some();
+    if let Framing::Length(length) = request.framing {
+        stream.incoming.declare(length);
+    }
+    // A tunnel's bytes are no body.
+    request.framing = if ended || stream.tunnel { Framing::None } else { Framing::UntilClose };
+    request.version = Version::HTTP_2;
+    Ok(request)
+}
+
+/// Answers a request that broke a rule.
+fn refuse<C: Connect>(
+    shared: &Shared<C>,
+    reject: Reject,
+    stream: &mut Stream,
+    method: &Method,
+    call: bool,
+    watched: &mut Watched,
+) {
+    tracing::debug!(peer = %shared.origin.ends.client, %reject, "request refused");
+    let stats = &shared.service.stats;
+    stats.count_rejected(reject.rule);
+    stats.count_response(reject.status);
+    watched.answered(Some(reject.status));
+    let detail = format!("{}: {}", reject.rule, reject.detail);
+    stream.notify(reject.status, &detail, method, call);
+}
+
+/// The client's side of one request.
+pub(super) struct Stream {
+    incoming: Incoming,
+    respond: SendResponse<Bytes>,
+    /// Once the answer has begun.
+    outgoing: Option<Outgoing>,
+    /// It asks for a websocket.
+    tunnel: bool,
+}
+
+impl Stream {
+    fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+        Self { incoming: Incoming::new(body), respond, outgoing: None, tunnel: false }
+    }
+
+    /// Answers by ourselves, unless an answer has begun.
+    fn notify(&mut self, status: StatusCode, detail: &str, method: &Method, call: bool) {
+        if self.outgoing.is_some() {
+            return self.abandon();
+        }
+        let (head, body) = own::answer(status, detail, method, call);
+        // Neither fails but for a client that is gone.
+        if let Ok(mut stream) = self.respond.send_response(head, body.is_empty())
+            && !body.is_empty()
+        {
+            let _ = stream.send_data(body, true);
+        }
+    }
+
+    /// The caller's own deadline has passed.
+    fn exceed(&mut self, method: &Method) -> StatusCode {
+        let detail = "the deadline has passed";
+        match &mut self.outgoing {
+            Some(outgoing) => {
+                // It fails only for a client that is gone.
+                let _ = outgoing.end_with(own::call_status(own::DEADLINE_EXCEEDED, detail));
+            }
+            None => self.notify(StatusCode::GATEWAY_TIMEOUT, detail, method, true),
+        }
+        StatusCode::GATEWAY_TIMEOUT
+    }
+
+    /// Cuts off an answer that will not be completed.
+    fn abandon(&mut self) {
+        match &mut self.outgoing {
+            Some(outgoing) => outgoing.abandon(),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+impl Source for Stream {
+    fn taken(&mut self, count: u64) {
+        self.incoming.taken(count);
+    }
+
+    fn trailers(&mut self, lines: &mut Vec<u8>) {
+        self.incoming.trailers(lines);
+    }
+}
+
+impl Sink for Stream {
+    fn finish(&mut self, trailers: &[u8]) -> io::Result<()> {
+        match &mut self.outgoing {
+            Some(outgoing) => outgoing.finish(trailers),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Client for Stream {
+    fn answer(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        delivery: Delivery,
+        framing: Framing,
+        _: &mut Vec<u8>,
+        _: &mut Buffer,
+    ) -> io::Result<()> {
+        let response = head::response(head, delivery);
+        if response.status().is_informational() {
+            return self.respond.send_informational(response).map_err(into_io);
+        }
+        let stream = self.respond.send_response(response, framing.is_empty()).map_err(into_io)?;
+        self.outgoing = Some(Outgoing::new(stream, framing));
+        Ok(())
+    }
+
+    fn poll_presence(&mut self, cx: &mut Context<'_>, _: &mut Buffer) -> Presence {
+        match self.respond.poll_reset(cx) {
+            Poll::Ready(_) => Presence::Gone,
+            Poll::Pending => Presence::Here,
+        }
+    }
+
+    fn has_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        self.outgoing.as_mut().is_some_and(|outgoing| outgoing.is_reset(cx))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.incoming.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.outgoing {
+            Some(outgoing) => outgoing.poll_write(cx, data),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// What is written is the connection's to send.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish(&[]))
+    }
+}
