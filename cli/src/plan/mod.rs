@@ -371,7 +371,8 @@ fn accept<C: Connect + Clone>(
             });
             let (connect, balance) = targets.of(pool, connect)?;
             let kept = targets.idle(pool, idle, &connect, &balance);
-            let config = l7::Config { timeouts: application.timeouts, ..(**config).clone() };
+            let (timeouts, limits) = (application.timeouts, targets.pooling(pool).limits);
+            let config = l7::Config { timeouts, pool: limits, ..(**config).clone() };
             let service = Service::new(connect, balance, config).with_pool(kept);
             let service = Rc::new(service.with_watch(watch));
             let read = Rc::clone(&service);

@@ -55,7 +55,8 @@ impl Targets<'_> {
         idle.of(connect.clone(), (id, limits), balance, self.application, self.tasks)
     }
 
-    fn pooling(&self, id: PoolId) -> PoolingPlan {
+    /// How connections to the backends of a pool are kept.
+    pub(super) fn pooling(&self, id: PoolId) -> PoolingPlan {
         self.plan.pooling.get(usize::from(id.0)).copied().unwrap_or_default()
     }
 }
