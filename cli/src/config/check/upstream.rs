@@ -8,6 +8,19 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     if !config.complete {
         return;
     }
+    for service in config.services.iter().filter(|service| service.hedge_after.is_some()) {
+        let mut pools = service.pools().filter_map(|name| config.pool(&name.value));
+        if let Some(pool) = pools.find(|pool| pool.is_http2()) {
+            let (name, pool) = (&service.name.value, &pool.name.value);
+            found.push(Diagnostic::new(
+                Code::NoEffect,
+                format!("`service.{name}.hedge-after` has no effect"),
+                service.span.clone(),
+                format!("pool `{pool}` is spoken to in HTTP/2, where it is not done"),
+                "remove `hedge-after`",
+            ));
+        }
+    }
     for pool in &config.pools {
         let name = &pool.name.value;
         let uses = |mode: fn(Mode) -> bool| {
@@ -43,6 +56,10 @@ fn fits(pool: &Pool, found: &mut Vec<Diagnostic>) {
         let label = "no backend of this pool has a limit, so nobody ever waits";
         let help = "add `max-connections = 100` to its backends, or remove `queue`".to_owned();
         report(pool, "queue", &queue.span, label, help, found);
+    }
+    if let Some(warm) = pooling.warm.as_ref().filter(|warm| warm.value > 0 && pool.is_http2()) {
+        let label = "connections of HTTP/2 are shared, and made when one is needed";
+        report(pool, "warm", &warm.span, label, "remove `warm`".to_owned(), found);
     }
     let limits = pooling.limits();
     if let Some(warm) = pooling.warm.as_ref().filter(|_| limits.warm > limits.idle_per_backend) {
