@@ -129,7 +129,7 @@ fn count_messages(bytes: &[u8]) -> usize {
 async fn talk(network: &Rc<Network>, service: &Rc<l7::Service<Connector>>, bytes: &[u8]) -> String {
     let (near, far) = duplex(PIPE);
     let far = network.ragged(far);
-    spawn_local(l7::serve(far, peer(), local_address(), Rc::clone(service)));
+    spawn_local(l7::serve(far, peer(), local_address(), false, Rc::clone(service)));
     let (mut reader, mut writer) = split(near);
     let bytes = bytes.to_vec();
     let sender = spawn_local(async move {
