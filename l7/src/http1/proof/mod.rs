@@ -3,7 +3,7 @@
 //! # Theory of operation
 //! Request smuggling needs two readers of one byte string who disagree. The first reader of a request is
 //! [`head`](super::head), which leans on `httparse`; what it understood is written anew by
-//! [`encode`](super::encode). With `smuggling-proof` on, those bytes are read by [`reader`], which shares
+//! [`encode::request`]. With `smuggling-proof` on, those bytes are read by [`reader`], which shares
 //! no line of code with either and knows nothing but the grammar of RFC 9112, and what it understands is
 //! compared with what was meant: method, target, host, the end of the body, the upgrade. If the two
 //! differ, nothing is sent; the client gets 502, and R04 is counted. Chunks are read again as well, by
