@@ -35,7 +35,7 @@ mod deadline;
 pub mod divert;
 mod exchange;
 mod forward;
-mod h2;
+pub mod h2;
 pub mod health;
 pub mod http1;
 pub mod limits;

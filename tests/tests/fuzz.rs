@@ -23,6 +23,8 @@ const HARNESSES: &[(&str, Harness)] = &[
     #[cfg(feature = "http")]
     ("http_chunks", fuzz::http::chunks),
     #[cfg(feature = "http")]
+    ("http_translation", fuzz::http::translation),
+    #[cfg(feature = "http")]
     ("hello", fuzz::preface::hello),
     #[cfg(feature = "http")]
     ("proxy_header", fuzz::preface::proxy_header),

@@ -142,6 +142,62 @@ pub fn chunks(data: &[u8]) {
     }
 }
 
+/// Heads of HTTP/2: a line each for method, path, authority and fields. The first byte chooses the rest.
+///
+/// # Panics
+/// If the text of HTTP/1.1 that one becomes is more or less than one head, or means anything else.
+pub fn translation(data: &[u8]) {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let ended = choice & 1 == 0;
+    let Some(parts) = parts(bytes, choice & 2 == 0) else { return };
+    let text = match l7::h2::text_of(&parts, ended) {
+        Ok(text) => text,
+        Err(reject) => return refused(&reject, 400..=505),
+    };
+    let extent = Scanner::default().scan(&text).expect("its lines are lines").expect("it ends");
+    assert_eq!(extent, Extent { start: 0, end: text.len() }, "one head and nothing more");
+    let mut slots = head::slots();
+    let head = match head::parse_request(&text, &mut slots, Strictness::default()) {
+        Ok(head) => head,
+        Err(reject) => return refused(&reject, 400..=505),
+    };
+    assert_eq!(head.method, parts.method);
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    assert!(authority.is_none() || head.host == authority, "the authority is the host");
+    assert!(ended == head.framing.is_empty() || head.framing == Framing::Length(0));
+    let hop = Hop {
+        forwarded: Forwarded::Hide,
+        received: "2",
+        client: "10.1.0.5",
+        local: "10.99.0.2:80",
+        secure: false,
+        name: "balun",
+    };
+    proof::encode(&head, &hop, true, &mut Vec::new()).expect("both readers agree");
+}
+
+/// A request of HTTP/2 as its library would give it to us.
+fn parts(bytes: &[u8], has_authority: bool) -> Option<http::request::Parts> {
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let method = Method::from_bytes(lines.next()?).ok()?;
+    let path = lines.next()?;
+    let authority = lines.next()?;
+    let mut uri = http::Uri::builder().path_and_query(path);
+    if has_authority {
+        uri = uri.scheme("http").authority(authority);
+    }
+    let mut request = http::Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.build().ok()?;
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = http::HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = http::HeaderValue::from_bytes(&line[colon + 1..]).ok()?;
+        request.headers_mut().append(name, value);
+    }
+    Some(request.into_parts().0)
+}
+
 /// The head at the front of `bytes`, in one piece and in two: they must agree.
 fn scan(bytes: &[u8], choice: u8) -> Result<Option<Extent>, Reject> {
     let whole = Scanner::default().scan(bytes);
