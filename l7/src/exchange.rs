@@ -197,10 +197,12 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     }
 
     /// The same where the request, which has no body, has been sent already, and `input` has come of the
-    /// answer.
-    pub(crate) fn begun(mut self, input: Buffer) -> Self {
-        self.upload = Upload::Sent;
-        self.buffers.upstream_in = input;
+    /// answer; if there is none, it is as before.
+    pub(crate) fn begun(mut self, input: Option<Buffer>) -> Self {
+        if let Some(input) = input {
+            self.upload = Upload::Sent;
+            self.buffers.upstream_in = input;
+        }
         self
     }
 

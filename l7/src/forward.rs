@@ -172,7 +172,6 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
 
     async fn try_backends(&mut self, request: &Request, tries: &mut Tries<'_>) -> Outcome {
         let service = self.service;
-        let pool = self.private.map_or(&service.pool, |private| &private.pool);
         // The turn of a request that is sent again, once, on a fresh connection.
         let mut again: Option<Turn> = None;
         let (mut replaced, mut replayed) = (false, 0);
@@ -190,9 +189,8 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             self.watched.reached(connection.0.plain().and_then(C::local_addr), turn.address);
             let mut attempt = Attempt::new(turn, connection);
             let mut begun = None;
-            let may_hedge = request.may_be_hedged() && !service.config.http2_backends;
-            if let Some(after) = service.config.hedge_after.filter(|_| may_hedge) {
-                begun = Some(self.hedge(&mut attempt, after, tries).await);
+            if let Some(after) = request.hedge_after(&service.config) {
+                begun = Some(Box::pin(self.hedge(&mut attempt, after, tries)).await);
             }
             let Attempt { turn, stream: mut backend, history, input, .. } = attempt;
             let mut exchange = Exchange::new(
@@ -204,14 +202,11 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 &turn,
                 service,
             )
-            .with_tries(tries, replayed);
+            .with_tries(tries, replayed)
+            .begun(begun.as_ref().map(|_| input));
             let result = match begun {
-                None => exchange.run().await,
-                Some(Ok(())) => {
-                    exchange = exchange.begun(input);
-                    exchange.run().await
-                }
                 Some(Err(failure)) => Err(failure),
+                _ => exchange.run().await,
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
             let (status, untouched) = (exchange.status(), exchange.body_untouched());
@@ -224,38 +219,45 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 }
                 Ok(Delivered::Response { close, reusable }) => {
                     turn.finished(status);
-                    match backend {
-                        Upstream::Http1(Plain(stream)) if reusable => {
-                            let kept = (stream, history);
-                            pool.put(turn.backend, turn.address, turn.outages, kept);
-                        }
-                        Upstream::Http1(Plain(stream)) if body_sent => upstream::close(stream),
-                        _ => {}
-                    }
+                    self.part(&turn, (backend, history), reusable, body_sent);
                     return Outcome::Delivered { close, body_sent };
                 }
                 Err(failure) => failure,
             };
-            let whole = request.may_be_sent_again(&self.buffers.client_in);
+            let input = &self.buffers.client_in;
+            let whole = request.may_be_sent_again(input);
             // What was not processed may be sent again whatever it asks for (RFC 9113 section 8.7).
-            let passed_over =
-                failure == Failure::Unprocessed && (untouched || self.buffers.client_in.is_kept());
+            let passed_over = failure == Failure::Unprocessed && (untouched || input.is_kept());
             if !replaced && (passed_over || failure == Failure::Closed && history.kept && whole) {
                 replaced = true;
                 again = Some(turn);
             } else {
-                if let (Failure::TimedOut, Upstream::Http2(stream)) = (&failure, &backend) {
-                    stream.suspect();
-                }
-                failure.report(&turn, history.kept);
-                let goes_on = matches!(failure, Failure::Retry(_))
-                    || failure.is_silence() && whole && tries.again(&turn);
-                if !goes_on {
+                failure.report(&turn, &backend, history.kept);
+                let chosen = matches!(failure, Failure::Retry(_));
+                if !(chosen || failure.is_silence() && whole && tries.again(&turn)) {
                     return self.fail(&failure, body_sent);
                 }
             }
             service.stats.retries.bump();
             replayed = self.buffers.client_in.rewind();
+        }
+    }
+
+    /// Keeps a connection that has served a request, or ends it.
+    fn part(
+        &self,
+        turn: &Turn,
+        (backend, history): (Upstream<C::Stream>, History),
+        reusable: bool,
+        body_sent: bool,
+    ) {
+        let pool = self.private.map_or(&self.service.pool, |private| &private.pool);
+        match backend {
+            Upstream::Http1(Plain(stream)) if reusable => {
+                pool.put(turn.backend, turn.address, turn.outages, (stream, history));
+            }
+            Upstream::Http1(Plain(stream)) if body_sent => upstream::close(stream),
+            _ => {}
         }
     }
 
@@ -295,10 +297,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         } else if rival.is_some() {
             self.watched.abandoned();
         }
-        if let Some(loser) = rival.filter(|loser| !loser.history.kept) {
-            if loser.closed || raced == Raced::Stopped(Failure::TimedOut) {
-                loser.turn.failed();
-            }
+        if let Some(loser) = rival.filter(|loser| !loser.history.kept)
+            && (loser.closed || raced == Raced::Stopped(Failure::TimedOut))
+        {
+            loser.turn.failed();
         }
         match raced {
             Raced::First | Raced::Second => Ok(()),
@@ -433,9 +435,11 @@ impl Request {
         self.method.is_idempotent() && self.method != Method::CONNECT
     }
 
-    /// It asks for nothing to be done, and is nothing but its head.
-    fn may_be_hedged(&self) -> bool {
-        self.method.is_safe() && self.framing.is_empty() && self.websocket.is_none()
+    /// After which it goes to a second backend too, if it may: it asks for nothing to be done, is nothing
+    /// but its head, and the connection to a backend is its alone.
+    fn hedge_after(&self, config: &Config) -> Option<Duration> {
+        let safe = self.method.is_safe() && self.framing.is_empty() && self.websocket.is_none();
+        config.hedge_after.filter(|_| safe && !config.http2_backends)
     }
 
     /// Doing it twice is as doing it once, and all of its body that was sent is still in `input`, or there
@@ -448,7 +452,10 @@ impl Request {
 impl Failure {
     /// Tells the balancer what it means for the backend of `turn`, over a connection that was `kept` or
     /// not.
-    fn report(&self, turn: &Turn, kept: bool) {
+    fn report<T>(&self, turn: &Turn, backend: &Upstream<T>, kept: bool) {
+        if let (Self::TimedOut, Upstream::Http2(stream)) = (self, backend) {
+            stream.suspect();
+        }
         if let Self::Retry(status) = self {
             turn.finished(Some(*status));
         } else if self.blames_backend(kept) {

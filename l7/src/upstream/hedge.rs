@@ -41,13 +41,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Attempt<S> {
         if stream.write_all(head).await.is_ok() {
             let _ = stream.flush().await;
         }
-        match poll_fn(|cx| input.poll_fill(cx, stream)).await {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => {
-                self.closed = true;
-                Err(Lost)
-            }
-        }
+        self.closed = !matches!(poll_fn(|cx| input.poll_fill(cx, stream)).await, Ok(1..));
+        if self.closed { Err(Lost) } else { Ok(()) }
     }
 }
 

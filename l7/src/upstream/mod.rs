@@ -332,7 +332,8 @@ pub(crate) async fn take_turn(
     watch: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Result<Turn, NoUpstream> {
     match choose(balance, client, tried) {
-        Err(NoUpstream::Full) => queue::wait(balance, client, tried, watch).await,
+        // Most never wait, and should not carry what waiting needs.
+        Err(NoUpstream::Full) => Box::pin(queue::wait(balance, client, tried, watch)).await,
         turn => turn,
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::{Balance, Tried, Turn, choose};
 
 /// When a request that failed is sent to another backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retry {
     /// Times that it is sent again, at most; 0 is never, the default.
     pub times: u32,
@@ -36,18 +36,6 @@ pub struct Retry {
     pub body: usize,
     /// How many retries there may be.
     pub budget: BudgetLimits,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            times: 0,
-            statuses: Vec::new(),
-            timeout: None,
-            body: 0,
-            budget: BudgetLimits::default(),
-        }
-    }
 }
 
 /// The tries of one request.
