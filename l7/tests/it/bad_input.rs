@@ -133,7 +133,7 @@ async fn floods_within_a_request_are_refused_and_then_read_for_a_moment_only() {
             let begin = begin.to_owned();
             let sender = spawn_local(async move {
                 writer.write_all(begin.as_bytes()).await.unwrap();
-                let whole = flood(&mut writer, piece.as_bytes(), Duration::from_secs(60)).await;
+                let whole = flood(&mut writer, piece.as_bytes(), Duration::from_mins(1)).await;
                 begin.len() + whole
             });
             let answer = read_all(&mut reader).await;
@@ -254,7 +254,7 @@ async fn a_backend_that_babbles_is_a_502_and_is_not_read_on() {
                 async move {
                     read_request(&mut stream).await;
                     let _ = stream.write_all(begin.as_bytes()).await;
-                    count.set(flood(&mut stream, piece.as_bytes(), Duration::from_secs(60)).await);
+                    count.set(flood(&mut stream, piece.as_bytes(), Duration::from_mins(1)).await);
                 }
             });
             let network = Network::new([backend]);
@@ -292,7 +292,7 @@ async fn a_backend_that_answers_early_and_closes_is_heard() {
             .unwrap();
         let sender =
             spawn_local(
-                async move { flood(&mut writer, &[b'x'; 1000], Duration::from_secs(60)).await },
+                async move { flood(&mut writer, &[b'x'; 1000], Duration::from_mins(1)).await },
             );
         let answer = read_all(&mut reader).await;
         assert_eq!(
