@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use l7::http1::reject::Rule;
 use l7::{Config, Forwarded};
-use tokio::io::AsyncReadExt;
 
 use crate::harness::*;
 
@@ -17,7 +16,8 @@ async fn with_a_name_that_smuggles(smuggling_proof: bool) -> (String, String, u6
     let backend = serves(move |mut stream, _| {
         let log = Rc::clone(&log);
         async move {
-            let _ = stream.read_to_string(&mut log.borrow_mut()).await;
+            let text = read_all(&mut stream).await;
+            log.borrow_mut().push_str(&text);
         }
     });
     let service = Network::new([backend]).service(Config {

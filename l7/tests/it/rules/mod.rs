@@ -54,6 +54,7 @@ tables! {
 /// ```
 #[test]
 #[ignore = "writes files where BALUN_CORPUS says"]
+#[expect(clippy::disallowed_methods, reason = "a chore of who fuzzes, not a part of the core")]
 fn seeds() {
     let folder = std::env::var("BALUN_CORPUS").expect("BALUN_CORPUS names a folder");
     let write = |target: &str, name: &str, bytes: &[u8]| {
