@@ -144,21 +144,6 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         .iter()
         .flat_map(|&family| ports.map(|port| pool(family, port, backends)))
         .collect();
-
-    let http = |certificate: Option<&Certificate>| {
-        let tls = certificate.map(|Certificate { chain, key }| {
-            let pair = PemPair { chain: chain.as_bytes(), key: key.as_bytes() };
-            let settings = ServerSettings {
-                pairs: vec![(pair, None)],
-                alpn: &["h2", "http/1.1"],
-                min_version: MinVersion::default(),
-                clients: None,
-            };
-            TlsPlan::fixed(Server::new(&settings, None).unwrap_or_else(|e| panic!("{e}")))
-        });
-        let http2 = l7::Http2 { prior_knowledge: tls.is_none(), ..l7::Http2::default() };
-        Application::Http(Box::new(l7::Config { http2, ..l7::Config::default() }), tls)
-    };
     let application = |protocol| Some(ApplicationPlan::new(protocol, Upstream::Userspace));
     let (full, dnat) = (EngineMode::Nat(Nat::Full), EngineMode::Nat(Nat::Dnat));
     let mut services = Vec::new();
@@ -213,6 +198,22 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         capture: None,
         written: None,
     }
+}
+
+/// Mode `http`, with both versions: over TLS if there is a certificate.
+fn http(certificate: Option<&Certificate>) -> Application {
+    let tls = certificate.map(|Certificate { chain, key }| {
+        let pair = PemPair { chain: chain.as_bytes(), key: key.as_bytes() };
+        let settings = ServerSettings {
+            pairs: vec![(pair, None)],
+            alpn: &["h2", "http/1.1"],
+            min_version: MinVersion::default(),
+            clients: None,
+        };
+        TlsPlan::fixed(Server::new(&settings, None).unwrap_or_else(|e| panic!("{e}")))
+    });
+    let http2 = l7::Http2 { prior_knowledge: tls.is_none(), ..l7::Http2::default() };
+    Application::Http(Box::new(l7::Config { http2, ..l7::Config::default() }), tls)
 }
 
 fn leg(number: u8, netns: Option<&String>) -> LegPlan {

@@ -11,7 +11,9 @@ use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::Duration;
 
-use balun::plan::{ApplicationPlan, Ask, Plan, ProbePlan, Protocol as Application, Upstream};
+use balun::plan::{
+    ApplicationPlan, Ask, Plan, ProbePlan, Protocol as Application, TcpPlan, Upstream,
+};
 use l7::health::HttpProbe;
 use nat::{
     BackendConfig, BackendState, DropReason, HealthConfig, Listen, Mode as EngineMode, Nat,
@@ -173,7 +175,7 @@ fn nothing_is_served_before_the_first_success() {
         let upstream = Upstream::Kernel;
         plan.probes[usize::from(id.0)] = Some(ProbePlan { ask: Ask::Connect, upstream });
         serve(plan, listen(Protocol::Tcp, by_kernel), Nat::Full, id).mode = EngineMode::Divert;
-        let protocol = Application::Tcp(None);
+        let protocol = Application::Tcp(TcpPlan::default());
         *plan.applications.last_mut().unwrap() = Some(ApplicationPlan::new(protocol, upstream));
     });
     let Some(mut world) = made else { return };

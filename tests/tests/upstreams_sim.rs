@@ -1,7 +1,5 @@
 //! What a configuration says of connections to backends, in the whole balancer on virtual time.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::io;
 use std::time::Duration;
 

@@ -236,16 +236,12 @@ fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanErro
             Initial::Up => nat::BackendState::Ready,
             Initial::Down => nat::BackendState::Starting,
         };
-        plan.health = Some(health_config(config, pool, health)?);
+        plan.health = Some(health_config(config, pool, health));
     }
     Ok(plan)
 }
 
-fn health_config(
-    config: &Config,
-    pool: &Pool,
-    health: &Health,
-) -> Result<nat::HealthConfig, PlanError> {
+fn health_config(config: &Config, pool: &Pool, health: &Health) -> nat::HealthConfig {
     let by_kernel = config.is_reached_by_kernel(pool);
     let probe = match &*health.probe {
         Probe::Http { .. } | Probe::Grpc { .. } => nat::Probe::External,
@@ -254,13 +250,13 @@ fn health_config(
         Probe::Icmp => nat::Probe::Icmp,
         Probe::Udp(text) => nat::Probe::Udp(text.as_bytes().to_vec()),
     };
-    Ok(nat::HealthConfig {
+    nat::HealthConfig {
         every: health.every.value,
         timeout: health.timeout.value,
         fall: health.fall,
         rise: health.rise,
         ..nat::HealthConfig::new(probe)
-    })
+    }
 }
 
 /// The part of a pool's probe that takes a connection.

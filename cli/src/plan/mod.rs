@@ -348,7 +348,9 @@ impl Plan {
         let engine = Engine::new(self.engine)?;
         checks.balances = balances.into_all();
         let proxy = Proxy::new(stack, acceptors).with_checks(checks).with_watch(watch);
-        tasks.into_iter().for_each(|task| proxy.spawn(task));
+        for task in tasks {
+            proxy.spawn(task);
+        }
         Ok((Balancer::new(engine, proxy), stats))
     }
 }

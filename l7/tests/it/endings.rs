@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use l7::orderly::{Abort, Orderly};
 use l7::{Config, SpliceService, Timeouts, splice};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::task::spawn_local;
 
 use crate::harness::*;
 
@@ -82,7 +83,8 @@ async fn the_client_of_a_truncated_response_is_reset_and_of_a_whole_one_is_not()
             let (mut near, far, resets) = noted();
             near.write_all(request.as_bytes()).await.unwrap();
             near.shutdown().await.unwrap();
-            l7::serve(far, peer(), local_address(), false, service).await;
+            let serving = l7::serve(far, peer(), local_address(), false, service);
+            spawn_local(serving).await.unwrap();
             assert_eq!(resets.get(), expected, "{request:?} {response:?}");
         })
         .await;

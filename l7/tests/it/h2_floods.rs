@@ -34,7 +34,7 @@ async fn flood(
     for round in 0..MANY {
         for (kind, flags, stream, payload) in frames(round) {
             let sent = tokio::time::timeout(
-                std::time::Duration::from_secs(60),
+                std::time::Duration::from_mins(1),
                 writer.send(kind, flags, stream, &payload),
             );
             if !matches!(sent.await, Ok(true)) {

@@ -479,7 +479,7 @@ async fn what_is_no_hello_is_answered_by_an_alert_with_a_scope_and_without() {
 
 #[tokio::test(start_paused = true)]
 async fn alpn_decides_the_version_of_http() {
-    local(async {
+    local(Box::pin(async {
         let pairs = [pair("a.lab")];
         let both = ServerSettings { alpn: &["h2", "http/1.1"], ..settings(&pairs) };
         let server = Arc::new(Server::new(&both, None).unwrap());
@@ -505,6 +505,6 @@ async fn alpn_decides_the_version_of_http() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a.lab\r\n\r\n").await.unwrap();
         let head = read_head(&mut stream).await.unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    })
+    }))
     .await;
 }

@@ -29,7 +29,7 @@ pub fn hello(data: &[u8]) {
         Some(read) => assert_eq!(read, whole, "after {have} bytes"),
         None => assert!(!matches!(whole, Ok(Progress::Whole(_))), "it was there: {whole:?}"),
     }
-    let Some(name) = by_rustls(data) else { return };
+    let Ok(name) = by_rustls(data) else { return };
     match whole {
         Ok(Progress::Whole(ours)) => match name {
             Some(name) => assert_eq!(ours, Some(name.to_ascii_lowercase())),
@@ -41,19 +41,22 @@ pub fn hello(data: &[u8]) {
     }
 }
 
-/// What rustls reads in a hello; nothing if it accepts none.
-fn by_rustls(data: &[u8]) -> Option<Option<String>> {
+/// No hello, as rustls sees it.
+struct Refused;
+
+/// The name that rustls reads in a hello.
+fn by_rustls(data: &[u8]) -> Result<Option<String>, Refused> {
     let mut acceptor = Acceptor::default();
     let mut rest = data;
     while !rest.is_empty() {
         if acceptor.read_tls(&mut rest).is_err() {
             break;
         }
-        if let Some(accepted) = acceptor.accept().ok()? {
-            return Some(accepted.client_hello().server_name().map(str::to_owned));
+        if let Some(accepted) = acceptor.accept().map_err(|_| Refused)? {
+            return Ok(accepted.client_hello().server_name().map(str::to_owned));
         }
     }
-    None
+    Err(Refused)
 }
 
 /// A PROXY header and what follows it.

@@ -30,13 +30,13 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
         if !uses(|_| true) {
             continue; // Which is reported as such.
         }
-        if !uses(|mode| mode != Mode::Nat) {
+        if uses(|mode| mode != Mode::Nat) {
+            fits(pool, found);
+        } else {
             for (key, span) in pool.pooling.keys() {
                 let label = "all services of this pool are of mode `nat`";
                 report(pool, key, span, label, format!("remove `{key}`"), found);
             }
-        } else {
-            fits(pool, found);
         }
         let ejection = pool.pooling.ejection.as_ref().filter(|e| e.judges_answers());
         if let Some(ejection) = ejection.filter(|_| !uses(|mode| mode == Mode::Http)) {
