@@ -10,13 +10,13 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     }
     for service in config.services.iter().filter(|service| service.hedge_after.is_some()) {
         let mut pools = service.pools().filter_map(|name| config.pool(&name.value));
-        if let Some(pool) = pools.find(|pool| pool.is_http2()) {
-            let (name, pool) = (&service.name.value, &pool.name.value);
+        if pools.all(Pool::is_http2) {
+            let name = &service.name.value;
             found.push(Diagnostic::new(
                 Code::NoEffect,
                 format!("`service.{name}.hedge-after` has no effect"),
                 service.span.clone(),
-                format!("pool `{pool}` is spoken to in HTTP/2, where it is not done"),
+                "its pools are spoken to in HTTP/2, where it is not done",
                 "remove `hedge-after`",
             ));
         }
