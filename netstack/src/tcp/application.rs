@@ -9,10 +9,11 @@ use smoltcp::socket::tcp::State;
 
 use super::connection::{Connection, ConnectionId, Outcome, Owner, Position};
 use super::endpoint::{Endpoint, Entry};
+use super::info::tuple;
 use super::ingress::is_possible;
 use super::streams::Streams;
 use crate::time::Instant;
-use crate::wire::{Protocol, Tuple};
+use crate::wire::Tuple;
 
 /// A connection that a peer began and that is established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,13 +120,7 @@ impl Endpoint {
         remote: SocketAddr,
     ) -> Result<ConnectionId, ConnectError> {
         self.advance(now);
-        let mut tuple = Tuple {
-            protocol: Protocol::Tcp,
-            src: remote.ip().into(),
-            dst: local.ip().into(),
-            src_port: remote.port(),
-            dst_port: local.port(),
-        };
+        let mut tuple = tuple(local, remote);
         if self.connections.len() >= self.config.max_connections {
             return Err(ConnectError::ConnectionLimit);
         }
@@ -198,15 +193,13 @@ impl Endpoint {
     /// How far the application is in the streams of the connection between `local`, our end, and
     /// `remote`; nothing if there is none, or it is over.
     pub fn position(&self, local: SocketAddr, remote: SocketAddr) -> Option<Position> {
-        let tuple = Tuple {
-            protocol: Protocol::Tcp,
-            src: remote.ip().into(),
-            dst: local.ip().into(),
-            src_port: remote.port(),
-            dst_port: local.port(),
-        };
-        let Entry::Connection(index) = *self.table.get(&tuple)? else { return None };
+        let Entry::Connection(index) = *self.table.get(&tuple(local, remote))? else { return None };
         self.connections.get(index as usize).map(|connection| connection.position)
+    }
+
+    /// The same of a connection that is held, even if it is over.
+    pub fn position_of(&self, id: ConnectionId) -> Option<Position> {
+        self.get(id).map(|connection| connection.position)
     }
 
     /// Bytes that can be read now.

@@ -10,6 +10,7 @@ use super::buffer::Pool;
 use super::congestion::Algorithm;
 use super::control::{Control, Emitted};
 use super::header::{self, Header};
+use super::info::Vitals;
 use super::keepalive::KeepaliveConfig;
 use super::limits::{EndpointConfig, FIN_WAIT_2_TIMEOUT, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
 use super::mss;
@@ -112,6 +113,8 @@ pub(super) struct Connection {
     pub(super) waiting_since: Option<Instant>,
     /// How far the application is in both streams.
     pub(super) position: Position,
+    /// As far as the streams do not know it, and all of it once they are gone.
+    pub(super) vitals: Vitals,
     pub(super) control: Control,
     pub(super) handshake: Handshake,
     /// From the handshake on.
@@ -147,6 +150,7 @@ impl Connection {
             armed: Armed::NONE,
             waiting_since: Some(now),
             position: Position::default(),
+            vitals: Vitals::default(),
             control: Control::new(now, tuple, isn),
             handshake: Handshake::new(config, &tuple, clock),
             streams: None,
@@ -207,6 +211,7 @@ impl Connection {
     /// Takes note that the handshake is complete: there are streams from here on.
     pub(super) fn establish(&mut self, config: &EndpointConfig, now: Instant, seed: u64) {
         if let Some(peer) = self.handshake.peer {
+            self.vitals.handshake_rtt = self.handshake.rtt(now);
             let streams = Streams::new(
                 config,
                 now,
@@ -227,10 +232,15 @@ impl Connection {
         if self.outcome.is_some() {
             return false;
         }
-        match &mut self.streams {
+        let sent = match &mut self.streams {
             Some(streams) => streams.transmit(now, &self.tuple, packet),
             None => self.transmit_syn(now, packet),
+        };
+        if sent {
+            let count = segments(packet);
+            self.vitals.segments_sent = self.vitals.segments_sent.wrapping_add(count);
         }
+        sent
     }
 
     fn transmit_syn(&mut self, now: Instant, packet: &mut Packet) -> bool {
@@ -322,6 +332,7 @@ impl Connection {
     /// Gives everything back to the pool.
     pub(super) fn clear(&mut self, pool: &mut Pool) {
         if let Some(mut streams) = self.streams.take() {
+            self.vitals = self.vitals.with(&streams);
             streams.clear(pool);
         }
     }
@@ -359,6 +370,13 @@ fn register(place: &mut Option<Waker>, waker: &Waker, over: bool) {
     }
 }
 
+/// The segments that a packet is on the wire.
+pub(super) fn segments(packet: &Packet) -> u32 {
+    let Some(gso) = packet.offload.gso else { return 1 };
+    let payload = packet.len().saturating_sub(usize::from(gso.header_len));
+    payload.div_ceil(usize::from(gso.size.max(1))).max(1) as u32
+}
+
 /// What our SYNs offer.
 pub(super) fn own_options(config: &EndpointConfig, family: Family) -> SynOptions {
     SynOptions {
@@ -384,6 +402,13 @@ impl Handshake {
             congestion: config.congestion,
             keepalive: config.keepalive,
         }
+    }
+
+    /// The round trip of our SYN whose acknowledgment has come now. Karn: one that was repeated tells
+    /// none.
+    pub(super) fn rtt(&self, now: Instant) -> Option<Duration> {
+        let sent_at = self.sent_at.filter(|_| self.sent == 1)?;
+        Some(now.saturating_since(sent_at))
     }
 
     /// What our SYN says now.

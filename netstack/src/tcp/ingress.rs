@@ -2,7 +2,7 @@
 
 use smoltcp::socket::tcp::State;
 
-use super::connection::{Outcome, Owner};
+use super::connection::{Outcome, Owner, segments};
 use super::edge::{self, Edge};
 use super::endpoint::{Endpoint, Entry};
 use super::reply::Reply;
@@ -128,7 +128,11 @@ impl Endpoint {
         };
         let segment = Segment { tcp, tuple };
         match self.table.get(&tuple) {
-            Some(&Entry::Connection(index)) => self.on_connection(index as usize, &segment),
+            Some(&Entry::Connection(index)) => {
+                let vitals = &mut self.connections[index as usize].vitals;
+                vitals.segments_received = vitals.segments_received.wrapping_add(segments(packet));
+                self.on_connection(index as usize, &segment)
+            }
             Some(&Entry::TimeWait(place)) => self.on_time_wait(place, &segment, tag),
             None => self.on_nothing(&segment, tag, None),
         }

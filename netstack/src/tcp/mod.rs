@@ -116,7 +116,7 @@ pub use application::{Accepted, ConnectError, StreamError};
 pub use congestion::{Algorithm, UnknownAlgorithm};
 pub use connection::{ConnectionId, Position};
 pub use endpoint::Endpoint;
-pub use info::{Info, ReceiverInfo, SenderInfo};
+pub use info::{Info, ReceiverInfo, SenderInfo, Vitals};
 pub use ingress::{TcpDrop, TcpVerdict};
 pub use keepalive::KeepaliveConfig;
 pub use limits::EndpointConfig;

@@ -29,7 +29,7 @@ use super::application::{Accepted, ConnectError, StreamError};
 use super::congestion::Algorithm;
 use super::connection::ConnectionId;
 use super::endpoint::Endpoint;
-use super::info::Info;
+use super::info::{Info, Vitals};
 use super::keepalive::KeepaliveConfig;
 use super::listening::ListenerId;
 
@@ -180,6 +180,11 @@ impl TcpStream {
     /// What is known of the connection, as `TCP_INFO` of Linux tells; nothing once it is over.
     pub fn info(&self) -> Option<Info> {
         self.stack.0.endpoint.borrow().info(self.id)
+    }
+
+    /// What the connection has been through on its wire.
+    pub fn vitals(&self) -> Option<Vitals> {
+        self.stack.0.endpoint.borrow().vitals(self.id)
     }
 
     /// Controls the congestion of the connection by `algorithm` from now on

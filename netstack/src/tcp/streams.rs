@@ -98,8 +98,7 @@ impl Streams {
         let overhead = if timestamps.is_some() { Stamp::PADDED_LEN as u16 } else { 0 };
         let mss_told = mss::of_mtu(config.mtu, tuple.dst.family());
         let mss = mss::effective(peer.mss, config.mtu, tuple.dst.family()) - overhead;
-        // Karn: a SYN that was repeated tells no round trip.
-        let rtt = (handshake.sent == 1).then(|| now.saturating_since(sent_at));
+        let rtt = handshake.rtt(now);
         let (our_shift, their_shift) = match (agreed.window_scale, peer.window_scale) {
             (Some(ours), Some(theirs)) => (ours, theirs),
             _ => (0, 0),

@@ -89,6 +89,11 @@ impl Sender {
         }
     }
 
+    /// Smoothed round trip, segments sent again, timeouts.
+    pub(crate) fn vitals(&self) -> (Option<Duration>, u32, u32) {
+        (self.rtt.smoothed(), self.counters.segments_sent_again, self.counters.timeouts)
+    }
+
     /// What may be in flight.
     pub(super) fn window(&self) -> u64 {
         self.reduction.as_ref().map_or_else(|| self.congestion.window(), |prr| prr.window())

@@ -233,3 +233,34 @@ fn a_stream_is_told_how_to_control_congestion_and_to_probe() {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     });
 }
+
+#[test]
+fn what_a_connection_went_through_is_known_after_a_reset() {
+    with_stacks(|client, server, cable| async move {
+        let mut stream = connect(&client).await.unwrap();
+        let (mut accepted, _) = server.accept().await;
+        let (local, remote) = (accepted.local_addr(), accepted.peer_addr());
+        assert_eq!(server.with(|end| end.find(local, remote)), Some(accepted.id()));
+        let before = accepted.vitals().unwrap();
+        assert!(before.handshake_rtt.is_some() && before.smoothed_rtt.is_some(), "{before:?}");
+
+        // SYN and ACK went, SYN-ACK came; 2000 bytes are two segments, sent again after the outage.
+        cable.set(Cable::Out);
+        accepted.write_all(&[7; 2000]).await.unwrap();
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        cable.set(Cable::In);
+        stream.read_exact(&mut [0; 2000]).await.unwrap();
+        stream.abort();
+        accepted.read(&mut [0; 9]).await.unwrap_err();
+        assert_eq!(server.with(|end| end.find(local, remote)), None, "it is over");
+        let after = accepted.vitals().unwrap();
+        assert!(after.was_reset && after.retransmitted_segments > 0, "{after:?}");
+        assert!(after.segments_sent > 1 + 2 && after.segments_received > 1, "{after:?}");
+        assert_eq!(after.handshake_rtt, before.handshake_rtt);
+        let id = accepted.id();
+        drop(accepted);
+        assert_eq!(server.with(|end| end.vitals(id)), None);
+    });
+}
