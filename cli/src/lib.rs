@@ -34,6 +34,7 @@ pub mod lab;
 pub mod ladder;
 pub mod link;
 pub mod plan;
+mod queue;
 mod reload;
 pub mod replay;
 pub mod run;

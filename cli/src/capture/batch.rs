@@ -5,6 +5,8 @@ use std::time::Duration;
 use netstack::dev::pcapng::Direction;
 use netstack::packet::Offload;
 
+use crate::queue;
+
 /// A packet, without its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
@@ -37,18 +39,26 @@ pub(super) struct Batch {
     trigger: Option<Duration>,
 }
 
+impl queue::Batch for Batch {
+    fn size(&self) -> usize {
+        let bytes = self.bytes.len() + self.comments.len();
+        size_of::<Self>() + bytes + self.entries.len() * size_of::<Entry>()
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+        self.comments.clear();
+        self.trigger = None;
+    }
+}
+
 impl Batch {
     /// Adds a packet; `comments` are lines.
     pub(super) fn push(&mut self, record: Record, data: &[u8], comments: &str) {
         self.entries.push(Entry { record, data_len: data.len(), comments_len: comments.len() });
         self.bytes.extend_from_slice(data);
         self.comments.push_str(comments);
-    }
-
-    /// Bytes that it holds.
-    pub(super) fn size(&self) -> usize {
-        let bytes = self.bytes.len() + self.comments.len();
-        size_of::<Self>() + bytes + self.entries.len() * size_of::<Entry>()
     }
 
     /// True if there is nothing in it to hand over.
@@ -59,14 +69,6 @@ impl Batch {
     /// Takes down that something happened now for which a ring is to be written.
     pub(super) fn mark(&mut self, time: Duration) {
         self.trigger.get_or_insert(time);
-    }
-
-    /// Empties it, for use again.
-    pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes.clear();
-        self.comments.clear();
-        self.trigger = None;
     }
 
     /// Gives back memory that nothing stands in, if it is to be kept for long.

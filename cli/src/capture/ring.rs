@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Ring;
 use super::batch::Batch;
+use crate::queue::Batch as _;
 
 /// How much is kept of what follows a trigger.
 pub(super) const AFTER: Duration = Duration::from_secs(1);

@@ -19,6 +19,7 @@ use super::output::Target;
 use super::queue::{HandOver, Queue, Totals};
 use super::taps::Ending;
 use super::{Comments, Options, Origin, Report, Side, Trigger, worker};
+use crate::queue::Batch as _;
 
 /// Bytes that are handed over at once while there is work; when the loop waits it hands over whatever
 /// there is.
