@@ -15,20 +15,27 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Deadline {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
+    since: Instant,
     /// Beyond which nothing moves it.
     end: Option<Instant>,
 }
 
 impl Deadline {
     pub(crate) fn after(delay: Duration) -> Self {
-        let at = later(delay);
-        Self { sleep: Box::pin(sleep_until(at)), at, end: None }
+        let since = Instant::now();
+        let at = later(since, delay);
+        Self { sleep: Box::pin(sleep_until(at)), at, since, end: None }
+    }
+
+    /// When it was last restarted.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
     }
 
     /// Sets an end `delay` from now, beyond which [`restart`](Self::restart) does not move the deadline;
     /// none lifts it.
     pub(crate) fn set_end(&mut self, delay: Option<Duration>) {
-        self.end = delay.map(later);
+        self.end = delay.map(|delay| later(Instant::now(), delay));
     }
 
     /// When the end is, if there is one.
@@ -38,7 +45,8 @@ impl Deadline {
 
     /// Moves the deadline to `delay` from now, or to the end if that is sooner.
     pub(crate) fn restart(&mut self, delay: Duration) {
-        self.at = later(delay);
+        self.since = Instant::now();
+        self.at = later(self.since, delay);
         if let Some(end) = self.end {
             self.at = self.at.min(end);
         }
@@ -62,8 +70,8 @@ impl Deadline {
 /// Longest delay: a year. Longer ones overflow the clock on some machines.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-fn later(delay: Duration) -> Instant {
-    Instant::now() + delay.min(LONGEST)
+fn later(now: Instant, delay: Duration) -> Instant {
+    now + delay.min(LONGEST)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
+use tokio::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
@@ -29,6 +30,7 @@ use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::http1::websocket::Accept;
 use crate::limits::INTERIM_RESPONSES;
+use crate::log::{End, Exchanged};
 use crate::relay::{Relay, RelayError};
 use crate::service::Service;
 use crate::side::{Backend, Client, Presence};
@@ -108,8 +110,11 @@ pub(crate) enum Failure {
     Retry(StatusCode),
     /// The client's body broke a rule, or came too slowly, before there was an answer.
     Refused(Reject),
-    /// The client is gone, or half an answer is on its way: nothing can be said.
+    /// The client is gone: nothing can be said.
     ClientGone,
+    /// Half an answer is on its way, and the rest will not come, or is not taken: nor can anything be
+    /// said.
+    Cut(End),
 }
 
 impl Failure {
@@ -118,7 +123,23 @@ impl Failure {
         match self {
             Self::Closed => !reused,
             Self::TimedOut | Self::BadResponse(_) => true,
-            Self::Retry(_) | Self::Unprocessed | Self::Refused(_) | Self::ClientGone => false,
+            Self::Retry(_)
+            | Self::Unprocessed
+            | Self::Refused(_)
+            | Self::ClientGone
+            | Self::Cut(_) => false,
+        }
+    }
+
+    /// How it makes the request end.
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Closed | Self::Unprocessed | Self::Retry(_) => End::BackendClosed,
+            Self::TimedOut => End::BackendTimeout,
+            Self::BadResponse(reject) => End::BackendGarbage(reject.rule),
+            Self::Refused(reject) => reject.into(),
+            Self::ClientGone => End::ClientGone,
+            Self::Cut(end) => *end,
         }
     }
 }
@@ -147,14 +168,16 @@ pub(crate) struct Exchange<'a, 'b, K, B> {
     /// The client has ended its side. It may still read.
     client_ended: bool,
     interim: u32,
-    /// Of the head that is delivered.
-    status: Option<StatusCode>,
     /// What follows if the answer is one for which the request is sent again.
     tries: Option<&'a mut Tries<'b>>,
     /// Bytes of the client's body that were here for an earlier try.
     replayed: u64,
     /// How long a head may take.
     patience: Duration,
+    /// Of the head that is delivered, the body with it.
+    told: Exchanged,
+    /// When that head came is to be told.
+    pub(crate) is_timed: bool,
 }
 
 impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
@@ -189,10 +212,11 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             upload: Upload::Running,
             client_ended: false,
             interim: 0,
-            status: None,
             tries: None,
             replayed: 0,
             patience: service.config.timeouts.response,
+            told: Exchanged::default(),
+            is_timed: false,
         }
     }
 
@@ -225,9 +249,9 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         self.request.framing.is_empty() || (whole && self.request.framing != Framing::Chunked)
     }
 
-    /// The status of the backend's answer, once its head is here.
-    pub(crate) const fn status(&self) -> Option<StatusCode> {
-        self.status
+    /// What it came to so far.
+    pub(crate) const fn told(&self) -> Exchanged {
+        Exchanged { up: self.body.moved, ..self.told }
     }
 
     /// Runs to the end of the response, or to a failure.
@@ -408,7 +432,8 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             Some(Answer::Response(Response { framing, persistent: head.persistent, delivery }))
         };
         self.stats.count_response(head.status);
-        self.status = Some(head.status);
+        self.told.status = Some(head.status);
+        self.told.heard = self.is_timed.then(Instant::now);
         upstream_in.consume(extent.end);
         told.map(|()| answer).map_err(|_| Failure::ClientGone)
     }
@@ -445,6 +470,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             &mut self.buffers.client_out,
         );
         let moved = download.moved - before;
+        self.told.down = download.moved;
         if moved > 0 {
             self.stats.bytes_down.add(moved);
             self.upstream.taken(moved);
@@ -456,9 +482,17 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         }
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::ClientGone)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Cut(match error {
+                RelayError::Source | RelayError::Truncated => End::BackendCut,
+                RelayError::Malformed(reject) => End::BackendGarbage(reject.rule),
+                RelayError::Sink => End::ClientGone,
+            }))),
             Poll::Pending if self.client.has_cancelled(cx) => Poll::Ready(Err(Failure::ClientGone)),
-            Poll::Pending => self.deadline.poll(cx).map(|()| Err(Failure::ClientGone)),
+            Poll::Pending => self.deadline.poll(cx).map(|()| {
+                let is_late =
+                    if download.starved { End::BackendTimeout } else { End::ClientTimeout };
+                Err(Failure::Cut(is_late))
+            }),
         }
     }
 }
@@ -482,6 +516,6 @@ fn accepts_websocket(request: &Request, head: &ResponseHead<'_, '_>) -> bool {
     request.websocket.as_ref().is_some_and(|accept| head.accept == Some(accept.as_slice()))
 }
 
-const BODY_CUT_OFF: Reject = Reject::bad(Rule::R05, "the request body was cut off");
-const BODY_TIMEOUT: Reject =
+pub(crate) const BODY_CUT_OFF: Reject = Reject::bad(Rule::R05, "the request body was cut off");
+pub(crate) const BODY_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request body came too slowly");

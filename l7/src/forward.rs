@@ -24,12 +24,13 @@ use crate::http1::framing::Framing;
 use crate::http1::head;
 use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
+use crate::log::Record;
 use crate::proxy_protocol::Ends;
 use crate::service::{Config, Private, Service};
 use crate::side::{Client, Plain, Upstream};
 use crate::splice;
 use crate::tls::session::Session;
-use crate::transaction::{ServiceWatch, Watched};
+use crate::transaction::Watched;
 use crate::upstream::hedge::{self, Attempt, Lost, Raced};
 use crate::upstream::{self, Connect, History, NoUpstream, Tried, Tries, Turn, Way};
 
@@ -59,23 +60,27 @@ impl<T> Origin<T> {
         Self { ends, wire, secure, session, private, multiplexed: false, peer_text, local_text }
     }
 
-    /// What is seen of a request that begins.
-    pub(crate) fn watched(&self, watch: Option<ServiceWatch>) -> Watched {
-        Watched::new(watch, self.wire.client, self.wire.service, self.secure)
+    /// What its requests to `service` are taken down in.
+    pub(crate) fn record<C: Connect>(&self, service: &Service<C>) -> Record {
+        let Ends { client, service: local } = self.wire;
+        let watched = Watched::new(service.watch.clone(), client, local, self.secure);
+        let scheme = if self.secure { "https" } else { "http" };
+        Record::new(watched, service.log.as_ref(), (self.ends.client, self.wire), scheme)
     }
 }
 
 /// Judges a request's head and writes what to forward of it into `out`.
-pub(crate) fn prepare<T>(
+pub(crate) fn prepare<C: Connect>(
     bytes: &[u8],
-    config: &Config,
-    origin: &Origin<T>,
-    watched: &mut Watched,
+    service: &Service<C>,
+    origin: &Origin<C::Stream>,
+    record: &mut Record,
     out: &mut Vec<u8>,
 ) -> Result<Request, Reject> {
+    let config = &service.config;
     let mut slots = head::slots();
     let mut head = head::parse_request(bytes, &mut slots, config.strictness)?;
-    watched.describe(&head);
+    let identity = record.describe(&head, config.naming, &service.ids);
     if let (Some(session), Some(host)) = (&origin.session, head.host)
         && !session.is_for(host)
     {
@@ -97,6 +102,7 @@ pub(crate) fn prepare<T>(
         secure: origin.secure,
         name: &config.name,
         received: if origin.multiplexed { "2.0" } else { "1.1" },
+        identity: &identity,
     };
     out.clear();
     proof::encode(&head, &hop, config.smuggling_proof, out)?;
@@ -143,7 +149,7 @@ pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) service: &'a Rc<Service<C>>,
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) deadline: &'a mut Deadline,
-    pub(crate) watched: &'a mut Watched,
+    pub(crate) record: &'a mut Record,
     /// Connections to backends that are the client's own.
     pub(crate) private: Option<&'a Private<C::Stream>>,
 }
@@ -184,15 +190,18 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     Err(none) => return self.apologise(none, request),
                 },
             };
+            self.record.tries(turn.address);
             let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
             let Some(connection) = reached else { continue };
-            self.watched.reached(connection.0.plain().and_then(C::local_addr), turn.address);
+            let local = connection.0.plain().and_then(C::local_addr);
+            self.record.reached(local, turn.address, connection.1.kept);
             let mut attempt = Attempt::new(turn, connection);
             let mut begun = None;
             if let Some(after) = request.hedge_after(&service.config) {
                 begun = Some(Box::pin(self.hedge(&mut attempt, after, tries)).await);
             }
             let Attempt { turn, stream: mut backend, history, input, .. } = attempt;
+            let local = backend.plain().and_then(C::local_addr);
             let mut exchange = Exchange::new(
                 self.client,
                 &mut backend,
@@ -204,21 +213,22 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             )
             .with_tries(tries, replayed)
             .begun(begun.as_ref().map(|_| input));
+            exchange.is_timed = self.record.is_timed();
             let result = match begun {
                 Some(Err(failure)) => Err(failure),
                 _ => exchange.run().await,
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
-            let (status, untouched) = (exchange.status(), exchange.body_untouched());
-            self.watched.answered(status);
+            let (told, untouched) = (exchange.told(), exchange.body_untouched());
+            self.record.exchanged(local, &told);
             let failure = match result {
                 Ok(Delivered::Tunnel) => {
                     turn.succeeded();
-                    self.tunnel(backend).await;
+                    self.tunnel(backend, local).await;
                     return Outcome::Ended;
                 }
                 Ok(Delivered::Response { close, reusable }) => {
-                    turn.finished(status);
+                    turn.finished(told.status);
                     self.part(&turn, (backend, history), reusable, body_sent);
                     return Outcome::Delivered { close, body_sent };
                 }
@@ -269,7 +279,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         after: Duration,
         tries: &mut Tries<'_>,
     ) -> Result<(), Failure> {
-        let Self { service, deadline, client, watched, private, .. } = self;
+        let Self { service, deadline, client, record, private, .. } = self;
         let private = *private;
         let Buffers { client_in, head, .. } = &mut *self.buffers;
         deadline.restart(tries.patience(service.config.timeouts.response));
@@ -281,9 +291,11 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             let rival = &mut rival;
             Some(async move {
                 let mut tried = Tried::until(end);
+                record.tries(turn.address);
                 let reached = reach(service, private, &turn, false, &mut tried).await;
                 let connection = reached.ok_or(Lost)?;
-                watched.reached(connection.0.plain().and_then(C::local_addr), turn.address);
+                let local = connection.0.plain().and_then(C::local_addr);
+                record.reached(local, turn.address, connection.1.kept);
                 rival.insert(Attempt::new(turn, connection)).begin(head).await
             })
         };
@@ -295,7 +307,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         if let (Raced::Second, Some(rival)) = (&raced, &mut rival) {
             std::mem::swap(attempt, rival);
         } else if rival.is_some() {
-            self.watched.abandoned();
+            self.record.abandoned(attempt.turn.address);
         }
         if let Some(loser) = rival.filter(|loser| !loser.history.kept)
             && (loser.closed || raced == Raced::Stopped(Failure::TimedOut))
@@ -316,7 +328,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         upstream::take_turn(&self.service.balance, self.peer, tried, watch).await
     }
 
-    async fn tunnel(&mut self, mut upstream: Upstream<C::Stream>) {
+    async fn tunnel(&mut self, mut upstream: Upstream<C::Stream>, local: Option<SocketAddr>) {
         let service = self.service;
         service.stats.tunnels.bump();
         self.deadline.set_end(None);
@@ -333,13 +345,16 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             bytes_down: &service.stats.bytes_down,
         };
         // Either way nothing is left to say: a tunnel shuts down each side as the other ends.
-        if !tunnel.run().await {
+        let moved = tunnel.run().await;
+        self.record.tunnelled(local, &moved);
+        if !moved.is_whole {
             service.stats.aborted.bump();
         }
     }
 
     /// What to answer when there is no backend.
-    fn apologise(&self, none: NoUpstream, request: &Request) -> Outcome {
+    fn apologise(&mut self, none: NoUpstream, request: &Request) -> Outcome {
+        self.record.ended(none.end());
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let (status, detail) = match none {
             NoUpstream::NoBackend => (unavailable, "no backend is ready"),
@@ -359,10 +374,11 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     }
 
     /// What to answer for a backend that did not.
-    fn fail(&self, failure: &Failure, body_read: bool) -> Outcome {
+    fn fail(&mut self, failure: &Failure, body_read: bool) -> Outcome {
+        self.record.ended(failure.end());
         let stats = &self.service.stats;
         let (status, detail) = match *failure {
-            Failure::ClientGone => {
+            Failure::ClientGone | Failure::Cut(_) => {
                 stats.aborted.bump();
                 return Outcome::Ended;
             }

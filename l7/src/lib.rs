@@ -18,6 +18,8 @@
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
 //! | [`health`] | probes of backends that take a connection |
+//! | [`mod@log`] | one line for each request, and how it ended |
+//! | [`identity`], [`trace_context`], [`ids`] | what requests are called |
 //! | [`transaction`] | which bytes of which connections a request was |
 //! | [`service`] | what the connections of a service share, and its configuration |
 //! | [`unserved`] | why a connection was closed before anything was served |
@@ -38,7 +40,10 @@ mod forward;
 pub mod h2;
 pub mod health;
 pub mod http1;
+pub mod identity;
+pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod orderly;
 pub mod proxy;
 pub mod proxy_protocol;
@@ -50,6 +55,7 @@ pub mod splice;
 pub mod stats;
 pub mod timeouts;
 pub mod tls;
+pub mod trace_context;
 pub mod transaction;
 pub mod unserved;
 pub mod upstream;

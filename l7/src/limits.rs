@@ -49,6 +49,12 @@ pub const WARM_STEPS: usize = 10;
 pub const WARM_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests that are over and wait for whoever watches them; beyond, the oldest are forgotten.
 pub const WATCHED: usize = 4096;
+/// Bytes of lines of a log that are handed over at once.
+pub const LOG_BATCH: usize = 32 * 1024;
+/// Bytes of lines of a log that wait to be handed over. Beyond: lines are lost, and counted.
+pub const LOG_WAITING: usize = 1024 * 1024;
+/// How long a line waits for others before it is handed over.
+pub const LOG_DELAY: Duration = Duration::from_millis(50);
 /// Connections whose TLS secrets are kept, while any are.
 pub const KEYED_CONNECTIONS: usize = 4096;
 /// Bytes of a client's hello that are looked through for a server name, with the headers of its records.

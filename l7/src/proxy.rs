@@ -32,9 +32,9 @@ use crate::http1::framing::Framing;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
+use crate::log::{End, Record};
 use crate::service::Service;
 use crate::side::Plain;
-use crate::transaction::Watched;
 use crate::upstream::Connect;
 
 /// Serves one client connection to its end.
@@ -68,10 +68,10 @@ where
         return h2::server::serve(client, origin, service).await;
     }
     let plain = !origin.secure;
-    let watched = origin.watched(service.watch.clone());
+    let record = origin.record(&service);
     let deadline = Deadline::after(service.config.timeouts.idle);
     let mut connection =
-        Connection { client, origin, service, deadline, buffers: Buffers::default(), watched };
+        Connection { client, origin, service, deadline, buffers: Buffers::default(), record };
     if plain && connection.service.config.http2.prior_knowledge && connection.has_preface().await {
         return connection.continue_as_h2().await;
     }
@@ -87,7 +87,7 @@ struct Connection<S, C: Connect> {
     service: Rc<Service<C>>,
     deadline: Deadline,
     buffers: Buffers,
-    watched: Watched,
+    record: Record,
 }
 
 /// What becomes of a connection after a request.
@@ -164,8 +164,18 @@ where
         match poll_fn(|cx| self.poll_head(cx, &mut scanner, &mut begun)).await {
             Next::Head(extent) => return Some(extent),
             Next::Refused(reject) => {
+                self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
+                self.record.refused(self.buffers.client_in.filled());
                 self.refuse(reject).await;
+                self.record.finish(0, &self.service.stats.ends);
                 self.linger().await;
+            }
+            Next::Ended if begun && self.buffers.client_in.filled() != b"\r\n" => {
+                self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
+                self.record.refused(self.buffers.client_in.filled());
+                self.record.ended(End::ClientGone);
+                self.record.finish(0, &self.service.stats.ends);
+                self.shutdown().await;
             }
             Next::Ended => self.shutdown().await,
         }
@@ -212,18 +222,20 @@ where
     }
 
     async fn serve_request(&mut self, extent: Extent) -> After {
-        self.watched.begin(self.buffers.client_in.len());
+        self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
         let after = match self.prepare(extent) {
             Ok(request) => {
                 self.service.stats.requests.bump();
                 self.forward(&request).await
             }
             Err(reject) => {
+                let head = self.buffers.client_in.filled();
+                self.record.refused(head.get(extent.start..).unwrap_or_default());
                 self.refuse(reject).await;
                 After::Linger
             }
         };
-        self.watched.finish(self.buffers.client_in.len());
+        self.record.finish(self.buffers.client_in.len(), &self.service.stats.ends);
         after
     }
 
@@ -231,8 +243,8 @@ where
     fn prepare(&mut self, extent: Extent) -> Result<Request, Reject> {
         let Buffers { client_in, head, .. } = &mut self.buffers;
         let bytes = client_in.filled().get(extent.start..extent.end).unwrap_or_default();
-        let mut request =
-            forward::prepare(bytes, &self.service.config, &self.origin, &mut self.watched, head)?;
+        let (service, record) = (&self.service, &mut self.record);
+        let mut request = forward::prepare(bytes, service, &self.origin, record, head)?;
         client_in.consume(extent.end);
         request.persistent &= !self.service.is_draining();
         Ok(request)
@@ -246,7 +258,7 @@ where
             service: &self.service,
             buffers: &mut self.buffers,
             deadline: &mut self.deadline,
-            watched: &mut self.watched,
+            record: &mut self.record,
             private: self.origin.private.as_ref(),
         };
         match forward.run(request).await {
@@ -283,7 +295,7 @@ where
         let mut text = Vec::new();
         encode::notice(status, detail, &request.method, delivery, &mut text);
         self.service.stats.count_response(status);
-        self.watched.answered(Some(status));
+        self.record.answered(status);
         if !self.send(&text).await {
             return After::Abort;
         }
@@ -295,7 +307,7 @@ where
         tracing::debug!(peer = %self.origin.ends.client, %reject, "request refused");
         self.service.stats.count_rejected(reject.rule);
         self.service.stats.count_response(reject.status);
-        self.watched.answered(Some(reject.status));
+        self.record.rejected(&reject);
         let mut text = Vec::new();
         reject.write_to(&mut text);
         if !self.send(&text).await {
@@ -353,6 +365,6 @@ where
     }
 }
 
-const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
+pub(crate) const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");

@@ -11,6 +11,9 @@ use crate::h2::Seat;
 use crate::h2::upstream::Links;
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
+use crate::identity::Naming;
+use crate::ids::Ids;
+use crate::log::AccessLog;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
@@ -54,6 +57,8 @@ pub struct Config {
     pub http2_backends: bool,
     /// Our name in `Via`: a token. Default `balun`.
     pub name: String,
+    /// What requests are called. Default: nothing is said of that.
+    pub naming: Naming,
 }
 
 /// How clients may speak HTTP/2. Within TLS they may if ALPN offers it.
@@ -97,6 +102,7 @@ impl Default for Config {
             http2: Http2::default(),
             http2_backends: false,
             name: "balun".to_owned(),
+            naming: Naming::default(),
         }
     }
 }
@@ -116,6 +122,8 @@ pub struct Service<C: Connect> {
     /// Connections to backends that speak HTTP/2.
     pub(crate) links: Links,
     draining: watch::Sender<bool>,
+    pub(crate) ids: Rc<Ids>,
+    pub(crate) log: Option<Rc<AccessLog>>,
 }
 
 impl<C: Connect> Service<C> {
@@ -135,6 +143,8 @@ impl<C: Connect> Service<C> {
             seats: RefCell::default(),
             links: Links::default(),
             draining: watch::Sender::new(false),
+            ids: Rc::new(Ids::new(0)),
+            log: None,
         }
     }
 
@@ -146,9 +156,17 @@ impl<C: Connect> Service<C> {
         self
     }
 
-    /// Has its requests told to `watch`, while that is on.
+    /// Has its requests written to `log`.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Rc<AccessLog>>) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Has its requests told to `watch`, while that is on, and takes their names from there.
     #[must_use]
     pub fn with_watch(mut self, watch: ServiceWatch) -> Self {
+        self.ids = watch.ids();
         self.watch = Some(watch);
         self
     }

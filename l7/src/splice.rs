@@ -22,11 +22,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::http1::framing::Framing;
 use crate::limits::LINGER_TIME;
+use crate::log::{AccessLog, Record};
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::relay::Relay;
 use crate::side::{Plain, Sink, Source};
@@ -34,8 +36,9 @@ use crate::stats::{Counter, PerBackend, SpliceStats};
 use crate::timeouts::Timeouts;
 use crate::tls::hello::{self, NotHello, Progress};
 use crate::tls::names::Names;
+use crate::transaction::Watched;
 use crate::unserved::Unserved;
-use crate::upstream::{self, Balance, Connect, History, Pool, Tried, Turn};
+use crate::upstream::{self, Balance, Connect, History, NoUpstream, Pool, Tried, Turn};
 
 /// What all connections of a splice service share.
 pub struct SpliceService<C: Connect> {
@@ -45,6 +48,7 @@ pub struct SpliceService<C: Connect> {
     proxy_protocol: Option<Version>,
     proxy_from: ProxyFrom,
     stats: SpliceStats,
+    log: Option<Rc<AccessLog>>,
 }
 
 /// Where connections go to: a pool, and how its backends are reached.
@@ -96,7 +100,15 @@ impl<C: Connect> SpliceService<C> {
             proxy_protocol: None,
             proxy_from: ProxyFrom::default(),
             stats: SpliceStats::default(),
+            log: None,
         }
+    }
+
+    /// The same, whose connections are written to `log`.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Rc<AccessLog>>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Connections made to each backend of the default target, by its index in the pool.
@@ -163,6 +175,7 @@ pub async fn splice<S, C>(
 {
     let stats = &service.stats;
     stats.connections.bump();
+    let began = Instant::now();
     let mut client_in = Buffer::new();
     let opened = match open(&mut client, peer, local, &service, &mut client_in).await {
         Ok(opened) => opened,
@@ -172,15 +185,25 @@ pub async fn splice<S, C>(
             return turn_away(client, reason).await;
         }
     };
+    let watched = Watched::new(None, peer, local, false);
+    let wire = Ends { client: peer, service: local };
+    let ends = (opened.ends.client, wire);
+    let mut record = Record::new(watched, service.log.as_ref(), ends, "tcp");
+    record.begin(Some(0), began);
     let mut client = Plain(client);
-    let reached = reach(&service, &opened, &mut client, &mut client_in).await;
-    let Some((turn, upstream, early)) = reached else {
-        stats.refused.bump();
-        return;
+    let reached = reach(&service, &opened, (&mut client, &mut client_in), &mut record).await;
+    let (turn, upstream, early) = match reached {
+        Ok(reached) => reached,
+        Err(none) => {
+            stats.refused.bump();
+            record.ended(none.end());
+            return record.finish(0, &stats.ends);
+        }
     };
     turn.succeeded();
     stats.upstream_connects.bump();
     opened.target.by_backend.bump(turn.backend);
+    let near = C::local_addr(&upstream);
     let [mut client_out, mut upstream_in, mut upstream_out] = [const { Buffer::new() }; 3];
     upstream_in.push(early.as_slice());
     let tunnel = Tunnel {
@@ -195,9 +218,12 @@ pub async fn splice<S, C>(
         bytes_up: &stats.bytes_up,
         bytes_down: &stats.bytes_down,
     };
-    if !tunnel.run().await {
+    let moved = tunnel.run().await;
+    if !moved.is_whole {
         stats.aborted.bump();
     }
+    record.tunnelled(near, &moved);
+    record.finish(0, &stats.ends);
 }
 
 /// A client that is known well enough to be connected.
@@ -272,9 +298,9 @@ async fn turn_away<S: AsyncWrite + Unpin>(mut client: S, reason: Unserved) {
 async fn reach<S, C>(
     service: &SpliceService<C>,
     opened: &Opened<'_, C>,
-    client: &mut Plain<S>,
-    input: &mut Buffer,
-) -> Option<(Turn, C::Stream, Option<u8>)>
+    (client, input): (&mut Plain<S>, &mut Buffer),
+    record: &mut Record,
+) -> Result<(Turn, C::Stream, Option<u8>), NoUpstream>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     C: Connect,
@@ -284,7 +310,8 @@ where
     let mut tried = Tried::default();
     loop {
         let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
-        let turn = upstream::take_turn(&target.balance, ends.client, &tried, watch).await.ok()?;
+        let turn = upstream::take_turn(&target.balance, ends.client, &tried, watch).await?;
+        record.tries(turn.address);
         let way = upstream::Way {
             connector: &target.connector,
             timeouts: &service.timeouts,
@@ -294,11 +321,13 @@ where
         let ready = target.pool.as_ref().and_then(|pool| pool.take(turn.backend, turn.address));
         if let Some((stream, History { early, .. })) = ready {
             if let Some(stream) = way.go_on(stream, &turn, &mut tried).await {
-                return Some((turn, stream, early));
+                record.reached(C::local_addr(&stream), turn.address, true);
+                return Ok((turn, stream, early));
             }
         } else if let Some(stream) = way.connect(&turn, &mut tried).await {
             turn.answered();
-            return Some((turn, stream, None));
+            record.reached(C::local_addr(&stream), turn.address, false);
+            return Ok((turn, stream, None));
         }
         service.stats.upstream_failures.bump();
     }
@@ -323,11 +352,11 @@ where
     S: Source + Sink,
     U: Source + Sink,
 {
-    /// Copies until both sides have ended. False if it had to be cut off.
-    pub(crate) async fn run(self) -> bool {
+    /// Copies until both sides have ended, or one failed.
+    pub(crate) async fn run(self) -> Moved {
         let (mut up, mut down) = (Direction::new(), Direction::new());
         self.deadline.restart(self.idle);
-        poll_fn(|cx| {
+        let is_whole = poll_fn(|cx| {
             let moved_up =
                 up.poll(cx, self.client, self.client_in, self.upstream, self.upstream_out);
             let moved_down =
@@ -347,8 +376,17 @@ where
             }
             self.deadline.poll(cx).map(|()| false)
         })
-        .await
+        .await;
+        Moved { up: up.relay.moved, down: down.relay.moved, is_whole }
     }
+}
+
+/// What a tunnel came to.
+pub(crate) struct Moved {
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+    /// Both sides ended; else it had to be cut off.
+    pub(crate) is_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

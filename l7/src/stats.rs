@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::http1::reject::Rule;
+use crate::log::End;
 use crate::unserved::UnservedCounts;
 
 /// A counter of one thread.
@@ -21,6 +22,28 @@ impl Counter {
 
     pub(crate) fn bump(&self) {
         self.add(1);
+    }
+}
+
+/// How requests ended, or connections of mode `tcp`.
+#[derive(Debug, Default)]
+pub struct Ends([Counter; End::COUNT]);
+
+impl Ends {
+    /// Each kind by its name, with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        End::NAMES.into_iter().zip(self.0.iter().map(Counter::get))
+    }
+
+    /// The count of one kind.
+    pub fn get(&self, end: End) -> u64 {
+        self.0.get(end.kind()).map_or(0, Counter::get)
+    }
+
+    pub(crate) fn count(&self, end: End) {
+        if let Some(counter) = self.0.get(end.kind()) {
+            counter.bump();
+        }
     }
 }
 
@@ -55,6 +78,8 @@ pub struct Stats {
     pub unserved: UnservedCounts,
     /// Connections of HTTP/2 that were ended for a flood of frames.
     pub floods: Counter,
+    /// How requests ended.
+    pub ends: Ends,
     rejected: [Counter; Rule::COUNT],
     by_backend: PerBackend,
 }
@@ -112,6 +137,8 @@ pub struct SpliceStats {
     pub bytes_up: Counter,
     /// Bytes from backends to clients.
     pub bytes_down: Counter,
+    /// How connections ended.
+    pub ends: Ends,
 }
 
 /// One counter for each backend, made when it is first counted.

@@ -26,16 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use nat::rng::derive;
 use netstack::tcp::{Position, Stack};
 use tokio::time::Instant;
 
 use crate::http1::head::RequestHead;
+use crate::identity::Id;
+use crate::ids::Ids;
 use crate::limits::WATCHED;
 use crate::tls::keys::Keys;
-
-/// The longest request id that is taken from a client, in bytes.
-pub const MAX_ID: usize = 64;
 
 /// Bytes of a target that are kept.
 pub const MAX_TARGET: usize = 1024;
@@ -43,14 +41,12 @@ pub const MAX_TARGET: usize = 1024;
 /// Connections to backends that a request names: more than it is tried on.
 const MAX_UPSTREAMS: usize = 8;
 
-/// The field that names a request.
-const ID_FIELD: &str = "x-request-id";
-
 /// A request that is over, and where its bytes were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// Its name: what the client calls it in `X-Request-Id`, if that is a word that can be a file's
-    /// name, else sixteen hexadecimal digits of ours.
+    /// Its name: the one that its backend got, if the service [names](crate::identity) requests; else
+    /// what the client calls it in `X-Request-Id`, if that is a word that can be a file's name; else one
+    /// of ours.
     pub id: String,
     /// The number of its service.
     pub service: u16,
@@ -86,9 +82,8 @@ pub struct Part {
 #[derive(Debug)]
 pub struct Watch {
     stack: Stack,
-    seed: u64,
+    ids: Rc<Ids>,
     on: Cell<bool>,
-    named: Cell<u64>,
     finished: RefCell<VecDeque<Transaction>>,
     missed: Cell<u64>,
     keys: Arc<Keys>,
@@ -99,9 +94,8 @@ impl Watch {
     pub fn new(stack: Stack, seed: u64) -> Rc<Self> {
         Rc::new(Self {
             stack,
-            seed,
+            ids: Rc::new(Ids::new(seed)),
             on: Cell::new(false),
-            named: Cell::new(0),
             finished: RefCell::default(),
             missed: Cell::new(0),
             keys: Arc::default(),
@@ -131,6 +125,11 @@ impl Watch {
         &self.keys
     }
 
+    /// What it draws names from.
+    pub fn ids(&self) -> Rc<Ids> {
+        Rc::clone(&self.ids)
+    }
+
     /// What service number `service` tells its requests to.
     pub fn service(self: &Rc<Self>, service: u16) -> ServiceWatch {
         ServiceWatch { watch: Rc::clone(self), service }
@@ -138,12 +137,6 @@ impl Watch {
 
     fn position(&self, local: SocketAddr, peer: SocketAddr) -> Option<Position> {
         self.stack.with(|endpoint| endpoint.position(local, peer))
-    }
-
-    fn name(&self) -> String {
-        let count = self.named.get() + 1;
-        self.named.set(count);
-        format!("{:016x}", derive(self.seed, count))
     }
 
     fn push(&self, transaction: Transaction) {
@@ -164,6 +157,11 @@ pub struct ServiceWatch {
 }
 
 impl ServiceWatch {
+    /// What names of requests are drawn from.
+    pub fn ids(&self) -> Rc<Ids> {
+        self.watch.ids()
+    }
+
     /// Where the secrets of the service's TLS connections are kept, if they are.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.watch.keys)
@@ -232,18 +230,20 @@ impl Watched {
         self.current = Some(Box::new(Current { since: Instant::now(), transaction }));
     }
 
-    /// The head has been read.
-    pub(crate) fn describe(&mut self, head: &RequestHead<'_, '_>) {
+    /// Whether a request is under watch.
+    pub(crate) const fn is_watching(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The head has been read, and the request is called `id`.
+    pub(crate) fn describe(&mut self, head: &RequestHead<'_, '_>, id: Option<&Id>) {
         let Some(current) = &mut self.current else { return };
         let transaction = &mut current.transaction;
         head.method.as_str().clone_into(&mut transaction.method);
         let target = head.target.forwarded();
         let target = target.get(..MAX_TARGET).unwrap_or(target);
         transaction.target = String::from_utf8_lossy(target).into_owned();
-        let mut named = head.fields.iter().map(|(_, field)| field);
-        let id = named.find(|field| field.name.eq_ignore_ascii_case(ID_FIELD));
-        let id = id.and_then(|field| sane(field.value)).unwrap_or_default();
-        id.clone_into(&mut transaction.id);
+        id.map_or("", Id::as_str).clone_into(&mut transaction.id);
     }
 
     /// The request goes to `peer`, by a connection whose end here is `local`.
@@ -300,32 +300,8 @@ impl Watched {
         }
         transaction.duration = since.elapsed();
         if transaction.id.is_empty() {
-            transaction.id = watch.name();
+            Id::create(&watch.ids).as_str().clone_into(&mut transaction.id);
         }
         watch.push(transaction);
-    }
-}
-
-/// A name that a client gave its request, if it can be part of a file's.
-fn sane(name: &[u8]) -> Option<&str> {
-    let is_sane = |&b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    let fits = (1..=MAX_ID).contains(&name.len()) && !name.starts_with(b".");
-    if fits && name.iter().all(is_sane) { str::from_utf8(name).ok() } else { None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_a_request_is_one_that_a_file_can_have() {
-        let longest = "x".repeat(MAX_ID);
-        for good in ["7f3c", "a-b_c.d", "3e9a1c52-77aa-4c7c-9f60-1b1f5a3c2d10", &longest] {
-            assert_eq!(sane(good.as_bytes()), Some(good));
-        }
-        let long = "x".repeat(MAX_ID + 1);
-        for bad in ["", "../../etc/passwd", ".hidden", "a b", "a/b", "a\0", "é", &long] {
-            assert_eq!(sane(bad.as_bytes()), None, "{bad}");
-        }
     }
 }

@@ -9,6 +9,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::body::{Incoming, Outgoing, into_io};
 use super::server::{Live, Shared};
@@ -22,8 +23,8 @@ use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::reject::Reject;
 use crate::http1::websocket;
+use crate::log::{End, Record};
 use crate::side::{Client, Presence, Sink, Source};
-use crate::transaction::Watched;
 use crate::upstream::Connect;
 
 /// What a request needs while it lasts; kept for the next.
@@ -58,10 +59,10 @@ pub(super) async fn serve<C: Connect>(
     let limit = if call { own::deadline(&parts.headers) } else { None };
     let mut seat = shared.take_seat();
     let origin = &shared.origin;
-    let mut watched = origin.watched(shared.service.watch.clone());
-    watched.begin(0);
+    let (ends, mut record) = (&shared.service.stats.ends, origin.record(&shared.service));
+    record.begin(None, Instant::now());
     let mut stream = Stream::new(body, respond);
-    match prepare(&shared, &parts, &mut stream, &mut seat, &mut watched) {
+    match prepare(&shared, &parts, &mut stream, &mut seat, &mut record) {
         Ok(request) => {
             shared.service.stats.requests.bump();
             let forward = Forward {
@@ -71,7 +72,7 @@ pub(super) async fn serve<C: Connect>(
                 service: &shared.service,
                 buffers: &mut seat.buffers,
                 deadline: &mut seat.deadline,
-                watched: &mut watched,
+                record: &mut record,
             };
             let outcome = match limit {
                 None => Some(forward.run(&request).await),
@@ -81,23 +82,27 @@ pub(super) async fn serve<C: Connect>(
                 Some(Outcome::Delivered { .. }) => {}
                 Some(Outcome::Own { status, detail, .. }) => {
                     shared.service.stats.count_response(status);
-                    watched.answered(Some(status));
+                    record.answered(status);
                     stream.notify(status, detail, &request.method, call);
                 }
                 Some(Outcome::Refused(reject)) => {
-                    refuse(&shared, reject, &mut stream, &request.method, call, &mut watched);
+                    refuse(&shared, reject, &mut stream, &request.method, call, &mut record);
                 }
                 Some(Outcome::Ended) => stream.abandon(),
                 None => {
                     let status = stream.exceed(&request.method);
                     shared.service.stats.count_response(status);
-                    watched.answered(Some(status));
+                    record.answered(status);
+                    record.ended(End::BackendTimeout);
                 }
             }
         }
-        Err(reject) => refuse(&shared, reject, &mut stream, &parts.method, call, &mut watched),
+        Err(reject) => {
+            record.refused(&seat.text);
+            refuse(&shared, reject, &mut stream, &parts.method, call, &mut record);
+        }
     }
-    watched.finish(0);
+    record.finish(0, ends);
     shared.put_seat(seat);
 }
 
@@ -107,16 +112,15 @@ fn prepare<C: Connect>(
     parts: &http::request::Parts,
     stream: &mut Stream,
     seat: &mut Seat,
-    watched: &mut Watched,
+    record: &mut Record,
 ) -> Result<Request, Reject> {
     let ended = stream.incoming.is_empty();
     // Only a request for a tunnel pays for the key.
     let asks = parts.method == Method::CONNECT && shared.service.config.takes_websockets();
     let key = if asks { websocket::new_key().ok() } else { None };
     head::request_text(parts, ended, key.as_ref(), &mut seat.text)?;
-    let config = &shared.service.config;
-    let head = &mut seat.buffers.head;
-    let mut request = forward::prepare(&seat.text, config, &shared.origin, watched, head)?;
+    let (service, head) = (&shared.service, &mut seat.buffers.head);
+    let mut request = forward::prepare(&seat.text, service, &shared.origin, record, head)?;
     stream.tunnel = request.websocket.is_some();
     if let Framing::Length(length) = request.framing {
         stream.incoming.declare(length);
@@ -134,13 +138,13 @@ fn refuse<C: Connect>(
     stream: &mut Stream,
     method: &Method,
     call: bool,
-    watched: &mut Watched,
+    record: &mut Record,
 ) {
     tracing::debug!(peer = %shared.origin.ends.client, %reject, "request refused");
     let stats = &shared.service.stats;
     stats.count_rejected(reject.rule);
     stats.count_response(reject.status);
-    watched.answered(Some(reject.status));
+    record.rejected(&reject);
     let detail = format!("{}: {}", reject.rule, reject.detail);
     stream.notify(reject.status, &detail, method, call);
 }

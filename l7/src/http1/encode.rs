@@ -5,6 +5,7 @@ use http::{Method, StatusCode, Version};
 use super::field::Known;
 use super::framing::Framing;
 use super::head::{Field, Fields, RequestHead, ResponseHead};
+use crate::identity::Identity;
 
 /// What backends are told about the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Hop<'a> {
     pub name: &'a str,
     /// The version in which the request came, as `Via` has it: `1.1` or `2.0`.
     pub received: &'a str,
+    /// What the request is called.
+    pub identity: &'a Identity,
 }
 
 impl Hop<'_> {
@@ -60,6 +63,7 @@ pub fn request(head: &RequestHead<'_, '_>, hop: &Hop<'_>, out: &mut Vec<u8>) {
             Known::Expect => head.expects_continue,
             known if known.is_hop_by_hop() => false,
             known if known.is_forwarding() => keeps(hop.forwarded, known),
+            known if known.is_naming() && !hop.identity.keeps(known) => false,
             _ => !head.fields.is_nominated(field.name),
         };
         if keep {
@@ -76,6 +80,7 @@ pub fn request(head: &RequestHead<'_, '_>, hop: &Hop<'_>, out: &mut Vec<u8>) {
         // RFC 9110 section 10.1.4: it concerns this connection, and says so.
         out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
+    hop.identity.fields(|name, value| push(out, &[name.as_bytes(), b": ", value, b"\r\n"]));
     if hop.forwarded != Forwarded::Hide {
         speak_for_client(&head.fields, hop, host, out);
     }
@@ -241,7 +246,7 @@ fn framing(framing: Framing, out: &mut Vec<u8>) {
     }
 }
 
-fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
     // u64::MAX has twenty digits.
     let mut digits = [b'0'; 20];
     let mut first = digits.len();

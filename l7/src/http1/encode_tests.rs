@@ -13,6 +13,7 @@ fn hop(forwarded: Forwarded) -> Hop<'static> {
         secure: false,
         name: "balun",
         received: "1.1",
+        identity: &Identity::NONE,
     }
 }
 

@@ -37,6 +37,9 @@ pub enum Known {
     Via,
     SecWebSocketKey,
     SecWebSocketAccept,
+    XRequestId,
+    TraceParent,
+    TraceState,
 }
 
 impl Known {
@@ -55,7 +58,10 @@ impl Known {
             9 if same("x-real-ip") => Self::XRealIp,
             9 => pick("forwarded", Self::Forwarded),
             10 if same("connection") => Self::Connection,
+            10 if same("tracestate") => Self::TraceState,
             10 => pick("keep-alive", Self::KeepAlive),
+            11 => pick("traceparent", Self::TraceParent),
+            12 => pick("x-request-id", Self::XRequestId),
             13 => pick("authorization", Self::Authorization),
             14 if same("content-length") => Self::ContentLength,
             14 => pick("http2-settings", Self::Http2Settings),
@@ -143,6 +149,11 @@ impl Known {
                 | Self::Forwarded
                 | Self::Via
         )
+    }
+
+    /// Says what a request is called; the service decides who says it.
+    pub const fn is_naming(self) -> bool {
+        matches!(self, Self::XRequestId | Self::TraceParent | Self::TraceState)
     }
 
     /// May not be named in `Connection`, which would have it removed on the way (R10).

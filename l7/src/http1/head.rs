@@ -384,7 +384,7 @@ fn alias(name: &str) -> Result<Known, Reject> {
         known if known.is_framing() => {
             Err(Reject::bad(Rule::R19, "a field name imitates one that frames the message"))
         }
-        known if known.is_forwarding() => Ok(Known::Alias),
+        known if known.is_forwarding() || known.is_naming() => Ok(Known::Alias),
         _ => Ok(Known::Other),
     }
 }

@@ -43,6 +43,7 @@ pub use warm::keep_warm;
 
 use crate::buffer::Buffer;
 use crate::limits::BACKEND_ATTEMPTS;
+use crate::log::End;
 use crate::side::{Client, Presence};
 use crate::timeouts::Timeouts;
 use crate::tls::client::HandshakeError;
@@ -257,6 +258,21 @@ pub(crate) enum NoUpstream {
     Untrusted,
     /// All that were tried failed, the last by not answering in time.
     TimedOut,
+}
+
+impl NoUpstream {
+    /// How it makes the request end.
+    pub(crate) const fn end(self) -> End {
+        match self {
+            Self::NoBackend => End::NoBackend,
+            Self::Full | Self::Swamped | Self::QueueFull => End::BackendsFull,
+            Self::QueueTimeout => End::QueueTimeout,
+            Self::ClientGone => End::ClientGone,
+            Self::Refused => End::BackendRefused,
+            Self::Untrusted => End::BackendUntrusted,
+            Self::TimedOut => End::ConnectTimeout,
+        }
+    }
 }
 
 /// The backends that one request has tried.

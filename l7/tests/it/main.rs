@@ -18,6 +18,7 @@ mod h2_malformed;
 mod h2_messages;
 mod harness;
 mod keepalive;
+mod log;
 mod messages;
 mod passthrough;
 mod proof;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::http1::encode::{self, Forwarded};
 use crate::http1::head::{Strictness, parse_request, slots};
+use crate::identity::Identity;
 
 const CHUNKED: &str =
     "POST /x HTTP/1.1\r\nHost: a.lab\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -16,6 +17,7 @@ fn verdict(meant: &str, sent: &str) -> Result<(), &'static str> {
         secure: false,
         name: "balun",
         received: "1.1",
+        identity: &Identity::NONE,
     };
     let mut own = Vec::new();
     encode::request(&head, &hop, &mut own);

@@ -11,6 +11,7 @@ use l7::http1::proof;
 use l7::http1::reject::{Reject, Rule};
 use l7::http1::scan::Scanner;
 use l7::http1::trailer;
+use l7::identity::Identity;
 
 use super::text::{Kind, Probe, Verdict, probes};
 
@@ -71,6 +72,7 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         secure: false,
         name: "balun",
         received: "1.1",
+        identity: &Identity::NONE,
     };
     let strictness = Strictness { strict_host: probe.option("strict-host") != Some("off") };
     let mut out = Vec::new();
