@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`], [`cmd`], [`console`], [`exit`] | the command line: flags, commands, streams, exit codes |
+//! | [`access_log`] | the files that requests are written to |
 //! | [`capture`] | captures that say what was done to each packet |
 //! | [`control`] | commands for a running instance, over a Unix socket |
 //! | [`config`] | the configuration file, and all that can be said about a wrong one |
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod args;
 pub mod capture;
 pub mod cmd;

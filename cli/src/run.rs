@@ -9,6 +9,7 @@ use nat::{Encapsulation, Mode, Nat};
 use netstack::dev::pcapng::Run;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access_log::AccessLogs;
 use crate::capture::Tapped as _;
 use crate::control::{Instance, Server};
 use crate::plan::{OpenError, Plan, Protocol};
@@ -28,6 +29,13 @@ pub enum RunError {
     },
     /// The capture could not be begun.
     Capture {
+        /// Its file.
+        path: PathBuf,
+        /// What could not be done.
+        source: io::Error,
+    },
+    /// An access log cannot be opened.
+    AccessLog {
         /// Its file.
         path: PathBuf,
         /// What could not be done.
@@ -61,6 +69,12 @@ impl fmt::Display for RunError {
                 f,
                 "the capture `{}` cannot be written: {source}\n\
                  fix: make its folder, or change `path` or `folder` in [capture]",
+                path.display()
+            ),
+            Self::AccessLog { path, source } => write!(
+                f,
+                "the access log `{}` cannot be written: {source}\n\
+                 fix: make its folder, or change `path` in `access-log`",
                 path.display()
             ),
             Self::Config(error) => error.fmt(f),
@@ -108,6 +122,8 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let legs = plan.open_legs(tuns).map_err(RunError::Io)?;
         let (capture, seed) = (plan.capture.take(), plan.engine.seed);
         let written = plan.written.take();
+        let logs = AccessLogs::open(&mut plan);
+        let logs = logs.map_err(|(path, source)| RunError::AccessLog { path, source })?;
         let config = capture.as_ref().map(|capture| capture.config.clone()).unwrap_or_default();
         let origin = Run { seed, config };
         reload::start(&plan).map_err(RunError::Io)?;
@@ -117,6 +133,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
             let begun = capture.begin(names.clone(), seed, wall_clock(), &mut runtime);
             begun.map_err(|(path, source)| RunError::Capture { path, source })?;
         }
+        let stop = logs.until(stop).map_err(RunError::Io)?;
         let mut instance = Instance::new(server, names).with_run(origin).with_written(written);
         let result = runtime.run_attended(stop, &mut instance).await;
         let captured = runtime.end_taps();
@@ -136,6 +153,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         for report in captured {
             let _ = writeln!(talk, "capture  {report}");
         }
+        logs.finish_after((runtime, stats), talk);
         result.map_err(RunError::Io)
     })
 }

@@ -52,7 +52,8 @@ impl Summary<'_> {
         }
         for (id, read) in self.applications {
             let Some(service) = self.services.get(usize::from(id.0)) else { continue };
-            talk.write_all(application(service, self.pools, &read()).as_bytes())?;
+            let stats = read();
+            talk.write_all(application(service, self.pools, &stats).as_bytes())?;
         }
         Ok(())
     }
@@ -168,7 +169,7 @@ const fn state(state: BackendState) -> &'static str {
 
 /// What a service whose flows end here has done, and why it has closed connections.
 fn application(service: &ServiceConfig, pools: &[Pool], stats: &ApplicationStats) -> String {
-    let ApplicationStats { by_backend, upstream_connects, rejected, unserved } = stats;
+    let ApplicationStats { by_backend, upstream_connects, rejected, unserved, ends } = stats;
     let name = &service.name;
     let served = by_backend.iter().map(|(id, counts)| {
         let pool = pools.get(usize::from(id.0));
@@ -185,6 +186,11 @@ fn application(service: &ServiceConfig, pools: &[Pool], stats: &ApplicationStats
     );
     for (reason, count) in unserved {
         let _ = writeln!(out, "service  {name}  closed {count}  {}: {reason}", reason.name());
+    }
+    let ends: Vec<_> = ends.iter().filter(|(_, count)| *count > 0).collect();
+    if !ends.is_empty() {
+        let ends: Vec<_> = ends.iter().map(|(end, count)| format!("{end} {count}")).collect();
+        let _ = writeln!(out, "ended    {name}  {}", ends.join(", "));
     }
     out
 }
@@ -213,6 +219,7 @@ mod tests {
         });
         let read = || ApplicationStats {
             by_backend: vec![(PoolId(1), vec![3])],
+            ends: vec![("ok", 2), ("tunnel", 0), ("client-gone", 1)],
             ..ApplicationStats::default()
         };
         let leg = "balun0".to_owned();
@@ -241,6 +248,7 @@ packets  0: 0 forwarded, 0 answered, 0 ended here
 backend  web/a  ready, 0 flows
 backend  web/b  down, 0 flows
 service  s1  3 served (a 3, b 0), 0 upstream connections, 0 refused
+ended    s1  ok 2, client-gone 1
 ";
         assert_eq!(summary(&Stats::default()), expected);
     }

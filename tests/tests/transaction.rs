@@ -313,7 +313,7 @@ fn a_name_that_a_client_gives_twice_overwrites_nothing() {
     let names: Vec<_> = files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names[..2], ["same.pcapng", "same-2.pcapng"]);
     // A name that is no name of a file is not taken; ours are hexadecimal.
-    assert_eq!(names[2].len(), "0123456789abcdef.pcapng".len(), "{names:?}");
+    assert_eq!(names[2].len(), "0123456789abcdef0123456789abcdef.pcapng".len(), "{names:?}");
 }
 
 #[test]

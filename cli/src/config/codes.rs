@@ -122,6 +122,8 @@ codes! {
     NoEffect = "E0450": "a key of a pool has no effect",
     BadServerName = "E0460": "a server name is malformed",
     AmbiguousTls = "E0461": "two backends at one address differ in TLS",
+    BadLogFormat = "E0475": "a format of a log cannot be read",
+    LogPlace = "E0476": "an access log cannot be written",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",

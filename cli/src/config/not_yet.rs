@@ -8,7 +8,6 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
     "pool.*.affinity.by=cookie",
-    "service.*.access-log",
     "service.*.route",
     "cache.*",
     "auth.*",

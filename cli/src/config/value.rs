@@ -4,6 +4,7 @@
 
 mod capture;
 mod listen;
+mod log;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::reader::Complaint;
 
 pub(super) use capture::{filter, request, status, trigger};
 pub(super) use listen::listen;
+pub(super) use log::log_format;
 
 type Parsed<T> = Result<T, Complaint>;
 

@@ -219,3 +219,25 @@ fn counting_keys() {
     assert_eq!(ok(rate_key("header:X-Api-Key")), RateKey::Header("x-api-key".to_owned()));
     assert_eq!(why(rate_key("header:")).0, Code::UnknownChoice);
 }
+
+#[test]
+fn formats_of_logs_are_names_or_fields_in_braces() {
+    use l7::log::{End, Field, Format};
+    assert_eq!(log_format("json").ok(), Some(Format::json()));
+    assert_eq!(log_format("combined").ok(), Some(Format::combined()));
+    assert_eq!(log_format("common").ok(), Some(Format::common()));
+    assert_eq!(log_format("{client} {end}").ok(), Format::parse("{client} {end}").ok());
+    for bad in ["", "Json", "$status", "{stauts}", "{client", "{{client}}", "{header:}"] {
+        assert_eq!(why(log_format(bad)).0, Code::BadLogFormat, "{bad}");
+    }
+    assert_eq!(why(log_format("{stauts}")).1, "did you mean `{status}`?");
+    let (page, docs) = (Code::BadLogFormat.page(), include_str!("../../../docs/access-log.md"));
+    for field in Field::ALL {
+        assert!(page.contains(&format!(" {}", field.name())), "{}", field.name());
+        let row = format!("| `{}` | {} |\n", field.name(), field.about());
+        assert!(docs.contains(&row), "{row}");
+    }
+    for end in End::NAMES {
+        assert!(docs.contains(&format!("| `{end}` | ")), "{end}");
+    }
+}

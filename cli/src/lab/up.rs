@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::expect;
 use super::world::{World, failure};
+use crate::access_log::AccessLogs;
 use crate::capture::Tapped as _;
 use crate::config::model::{self, Config};
 use crate::control::{Instance, Server};
@@ -52,6 +53,13 @@ pub enum LabError {
         /// What could not be done.
         source: io::Error,
     },
+    /// An access log cannot be opened.
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// What could not be done.
+        source: io::Error,
+    },
     /// What a node runs has failed.
     Node(String),
     /// The configuration contradicts itself.
@@ -61,6 +69,10 @@ pub enum LabError {
 }
 
 impl LabError {
+    fn access_log((path, source): (PathBuf, io::Error)) -> Self {
+        Self::AccessLog { path, source }
+    }
+
     /// True if the machine does not allow it, whatever the lab is.
     pub fn is_environment(&self) -> bool {
         match self {
@@ -85,6 +97,9 @@ impl fmt::Display for LabError {
             }
             Self::Capture { path, source } => {
                 write!(f, "cannot capture to `{}`: {source}", path.display())
+            }
+            Self::AccessLog { path, source } => {
+                write!(f, "cannot write the access log `{}`: {source}", path.display())
             }
             Self::Config(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -151,11 +166,11 @@ pub fn up(
         let legs = begin(&plan, tuns)?;
         // Nobody listening is no reason to stop.
         let _ = announce(talk, config, lab, how);
-        let changes = world.changes.take();
-        let nodes = world.nodes.clone();
+        let (changes, nodes) = (world.changes.take(), world.nodes.clone());
         let names: Vec<_> = config.legs.iter().map(|leg| leg.name.value.clone()).collect();
         let run = Run { seed: plan.engine.seed, config: String::new() };
         let (capture, written) = (plan.capture.take(), plan.written.take());
+        let logs = AccessLogs::open(&mut plan).map_err(LabError::access_log)?;
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
@@ -169,10 +184,9 @@ pub fn up(
         let (checked, mut check) = oneshot::channel();
         if options.check {
             let (lab, nodes) = (lab.clone(), nodes.clone());
-            std::thread::Builder::new().name("expect".into()).spawn(move || {
-                // Whoever asked may have been interrupted.
-                let _ = checked.send(expect::try_all(&lab, &nodes, &mut out));
-            })?;
+            // Whoever asked may have been interrupted.
+            let check = move || drop(checked.send(expect::try_all(&lab, &nodes, &mut out)));
+            std::thread::Builder::new().name("expect".into()).spawn(check)?;
         }
         let mut outcome = Outcome::Stopped;
         let mut written = Ok(());
@@ -201,10 +215,11 @@ pub fn up(
                 () = mourn => {}
             }
         };
-        let ran = runtime.run_attended(end, &mut instance).await;
+        let ran = runtime.run_attended(logs.until(end)?, &mut instance).await;
         for report in runtime.end_taps() {
             let _ = writeln!(talk, "capture  {report}");
         }
+        logs.finish_after(runtime, talk);
         // The last of them, so that the lab is down when its socket is gone.
         drop(nodes);
         drop(instance);

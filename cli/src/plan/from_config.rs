@@ -11,12 +11,14 @@ use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
 use super::{
-    ApplicationPlan, Ask, CapturePlan, EthernetPlan, LegPlan, Plan, PoolingPlan, ProbePlan,
-    Protocol, TcpPlan, tls,
+    ApplicationPlan, Ask, CapturePlan, EthernetPlan, LegPlan, LogPlan, Plan, PoolingPlan,
+    ProbePlan, Protocol, TcpPlan, tls,
 };
+use crate::access_log::STDOUT;
 use crate::config::model::{
-    Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool, Probe,
-    ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Spanned, Tcp, Tunnel, Upstream,
+    AccessLog, Affinity, Burst, Config, Forwarded, Health, Initial, Leg, LegKind, Mode, Nat, Pool,
+    Probe, ProxyProtocol, Refusal, Scheduler, Service, Snat, SnatMapping, Spanned, Tcp, Tunnel,
+    Upstream,
 };
 
 /// Why a checked configuration could still not be followed.
@@ -366,6 +368,7 @@ fn application(
                 hedge_after: service.hedge_after,
                 http2: l7::Http2 { prior_knowledge, ..l7::Http2::default() },
                 http2_backends: pool.is_some_and(Pool::is_http2),
+                naming: service.naming,
                 ..l7::Config::default()
             };
             let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));
@@ -376,7 +379,14 @@ fn application(
     let Tcp { congestion, keepalive } = service.tcp;
     let options = SocketOptions { congestion, keepalive };
     let (upstream, timeouts) = (service.upstream, service.timeouts);
-    Ok(Some(ApplicationPlan { protocol, upstream, options, timeouts }))
+    let log = service.access_log.as_ref().map(|log| access_log(log, folder));
+    Ok(Some(ApplicationPlan { protocol, upstream, options, timeouts, log }))
+}
+
+fn access_log(log: &AccessLog, folder: &Path) -> LogPlan {
+    let path = &log.path.value;
+    let path = if path.as_os_str() == STDOUT { path.clone() } else { folder.join(path) };
+    LogPlan { format: log.format.clone(), path, sink: None }
 }
 
 #[cfg(test)]
@@ -385,10 +395,12 @@ mod tests {
 
     use hyper::StatusCode;
     use l7::Timeouts;
+    use l7::log::Format;
     use l7::upstream::{BudgetLimits, PoolLimits, QueueLimits, Retry};
     use netstack::tcp::{Algorithm, KeepaliveConfig};
 
     use super::*;
+    use crate::config::model::{Naming, RequestId};
     use crate::config::{Environment, examine};
 
     const POOL: &str = r#"
@@ -603,6 +615,37 @@ mod tests {
             total: Some(seconds(9)),
         };
         assert_eq!(timeouts(all), expected);
+    }
+
+    #[test]
+    fn what_is_said_of_requests_reaches_the_service() {
+        let config = |service: &str| {
+            let plan = plan("", &format!("mode = \"http\"\n{service}"));
+            match plan.applications[0].as_ref().unwrap().protocol.clone() {
+                Protocol::Http(config, _) => *config,
+                Protocol::Tcp(_) => panic!("mode http"),
+            }
+        };
+        assert_eq!(config(""), l7::Config::default());
+        let all = config("request-id = \"create\"\ntrace-context = true");
+        let naming = Naming { request_id: RequestId::Create, trace: true };
+        assert_eq!(all.naming, naming);
+    }
+
+    #[test]
+    fn a_log_is_beside_the_configuration_or_standard_output() {
+        let log = |log: &str| {
+            let text = format!("mode = \"tcp\"\naccess-log = {log}");
+            let log = plan("", &text).applications[0].clone().unwrap().log.unwrap();
+            (log.format, log.path)
+        };
+        let beside = log("{ path = \"a.log\" }");
+        assert_eq!(beside, (Format::combined(), PathBuf::from("./a.log")));
+        let out = log("{ path = \"-\", format = \"json\" }");
+        assert_eq!(out, (Format::json(), PathBuf::from("-")));
+        let own = log("{ path = \"/var/log/a.log\", format = \"{client} {end}\" }");
+        assert_eq!(own.0, Format::parse("{client} {end}").unwrap());
+        assert_eq!(own.1, PathBuf::from("/var/log/a.log"));
     }
 
     #[test]

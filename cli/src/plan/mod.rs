@@ -15,6 +15,7 @@ pub use upstreams::PoolingPlan;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +23,7 @@ use std::task::{Context, Poll};
 use l7::balance::Userspace;
 use l7::divert::{Acceptor, Proxy};
 use l7::health::{Checks, GrpcProbe, HttpProbe};
+use l7::log::{self, AccessLog, Format, Sink};
 use l7::orderly::Orderly;
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::client::{BackendTls, Secured};
@@ -125,6 +127,37 @@ pub struct ApplicationPlan {
     pub options: SocketOptions,
     /// How long it waits.
     pub timeouts: Timeouts,
+    /// Where its requests or connections are written down.
+    pub log: Option<LogPlan>,
+}
+
+/// An access log.
+#[derive(Clone, Debug)]
+pub struct LogPlan {
+    /// How lines look.
+    pub format: Format,
+    /// The file; `-` is standard output.
+    pub path: PathBuf,
+    /// Who takes the lines; without one nothing is written.
+    pub sink: Option<Arc<dyn Sink>>,
+}
+
+impl LogPlan {
+    /// The log of `service`, which may use backends of any of `pools`.
+    fn assemble(
+        &self,
+        service: &nat::ServiceConfig,
+        pools: &[nat::PoolConfig],
+        stack: &Stack,
+    ) -> Option<Rc<AccessLog>> {
+        // What two pools call differently is called as the service's own does.
+        let own = pools.get(usize::from(service.pool.0));
+        let backends = own.into_iter().chain(pools).flat_map(|pool| &pool.backends);
+        let backends = backends.map(|backend| (backend.address, backend.name.clone()));
+        let names = log::Names::new(service.name.clone(), backends.collect());
+        let log = AccessLog::new(self.format.clone(), names, Arc::clone(self.sink.as_ref()?));
+        Some(Rc::new(log.with_stack(stack.clone())))
+    }
 }
 
 /// The protocol that a diverted service speaks.
@@ -195,6 +228,8 @@ pub struct ApplicationStats {
     pub rejected: u64,
     /// Connections that were closed before anything was served on them.
     pub unserved: Vec<(Unserved, u64)>,
+    /// How requests or connections ended, by the words of the access log.
+    pub ends: Vec<(&'static str, u64)>,
 }
 
 impl ApplicationStats {
@@ -214,7 +249,7 @@ impl ApplicationPlan {
     /// One that speaks `protocol`, with the defaults of everything else.
     pub fn new(protocol: Protocol, upstream: Upstream) -> Self {
         let (options, timeouts) = (SocketOptions::default(), Timeouts::default());
-        Self { protocol, upstream, options, timeouts }
+        Self { protocol, upstream, options, timeouts, log: None }
     }
 }
 
@@ -323,22 +358,24 @@ impl Plan {
                 acceptors.push(None);
                 continue;
             };
+            let log = application.log.as_ref();
+            let log = log.and_then(|log| log.assemble(service, &self.engine.pools, &stack));
+            let kept = Kept { watch: watch.service(id), log };
             let mut targets = Targets {
                 plan: &self,
                 application,
                 seed: derive(seed, 200 + u64::from(id)),
-                keys: watch.service(id).keys(),
+                keys: kept.watch.keys(),
                 balances: &mut balances,
                 tasks: &mut tasks,
             };
-            let watch = watch.service(id);
             let accepted = match application.upstream {
                 Upstream::Userspace => {
                     let connect = Userspace::new(stack.clone()).with_options(application.options);
-                    accept(&connect, service.pool, &mut targets, &mut userspace, watch)
+                    accept(&connect, service.pool, &mut targets, &mut userspace, kept)
                 }
                 Upstream::Kernel => {
-                    accept(&KernelConnect, service.pool, &mut targets, &mut kernel, watch)
+                    accept(&KernelConnect, service.pool, &mut targets, &mut kernel, kept)
                 }
             };
             let (acceptor, read) = accepted.unzip();
@@ -355,6 +392,12 @@ impl Plan {
     }
 }
 
+/// Who takes notes of a service's requests.
+struct Kept {
+    watch: ServiceWatch,
+    log: Option<Rc<AccessLog>>,
+}
+
 /// What takes the connections of a service, and its counters; nothing if a pool is missing, which the
 /// engine refuses.
 fn accept<C: Connect + Clone>(
@@ -362,21 +405,22 @@ fn accept<C: Connect + Clone>(
     pool: PoolId,
     targets: &mut Targets<'_>,
     idle: &mut Idle<Secured<C>>,
-    watch: ServiceWatch,
+    kept: Kept,
 ) -> Option<(Acceptor, ReadStats)> {
     let application = targets.application;
     match &application.protocol {
         Protocol::Http(config, tls) => {
             let tls = tls.as_ref().map(|tls| {
-                tls.server.offer_keys(watch.keys());
+                tls.server.offer_keys(kept.watch.keys());
                 Arc::clone(&tls.server)
             });
             let (connect, balance) = targets.of(pool, connect)?;
-            let kept = targets.idle(pool, idle, &connect, &balance);
+            let idle = targets.idle(pool, idle, &connect, &balance);
             let (timeouts, limits) = (application.timeouts, targets.pooling(pool).limits);
             let config = l7::Config { timeouts, pool: limits, ..(**config).clone() };
-            let service = Service::new(connect, balance, config).with_pool(kept);
-            let service = Rc::new(service.with_watch(watch));
+            let service = Service::new(connect, balance, config).with_pool(idle);
+            let Kept { watch, log } = kept;
+            let service = Rc::new(service.with_watch(watch).with_log(log));
             let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);
@@ -388,10 +432,11 @@ fn accept<C: Connect + Clone>(
                 upstream_connects: read.stats().upstream_connects.get(),
                 rejected: read.stats().rejected_total(),
                 unserved: read.stats().unserved.iter().collect(),
+                ends: read.stats().ends.iter().collect(),
             };
             Some((Rc::new(acceptor), Rc::new(read)))
         }
-        Protocol::Tcp(plan) => splicing(connect, pool, targets, idle, plan),
+        Protocol::Tcp(plan) => splicing(connect, pool, targets, idle, (plan, kept.log)),
     }
 }
 
@@ -400,7 +445,7 @@ fn splicing<C: Connect + Clone>(
     pool: PoolId,
     targets: &mut Targets<'_>,
     idle: &mut Idle<Secured<C>>,
-    plan: &TcpPlan,
+    (plan, log): (&TcpPlan, Option<Rc<AccessLog>>),
 ) -> Option<(Acceptor, ReadStats)> {
     let mut made: Vec<(PoolId, Rc<Target<Secured<C>>>)> = Vec::new();
     let mut target = |pool| {
@@ -420,7 +465,8 @@ fn splicing<C: Connect + Clone>(
     }
     let service = SpliceService::by_name(default, names, targets.application.timeouts)
         .with_proxy_protocol(plan.proxy_protocol)
-        .with_proxy_from(plan.proxy_from.clone());
+        .with_proxy_from(plan.proxy_from.clone())
+        .with_log(log);
     let service = Rc::new(service);
     let read = Rc::clone(&service);
     let acceptor = move |stream: TcpStream, peer, local| {
@@ -434,6 +480,7 @@ fn splicing<C: Connect + Clone>(
             upstream_connects: read.stats().upstream_connects.get(),
             rejected: read.stats().refused.get(),
             unserved: read.stats().unserved.iter().collect(),
+            ends: read.stats().ends.iter().collect(),
         }
     };
     Some((Rc::new(acceptor), Rc::new(read)))

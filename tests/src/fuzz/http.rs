@@ -16,6 +16,7 @@ use l7::http1::head::{self, Strictness};
 use l7::http1::proof::{self, Body, Chunks};
 use l7::http1::reject::{Reject, Rule};
 use l7::http1::scan::{Extent, Scanner};
+use l7::identity::Identity;
 use l7::limits::{BODY_BYTES, TRAILER_BYTES};
 
 /// Requests one behind another, as a client sends them. The first byte chooses how they are judged.
@@ -33,6 +34,7 @@ pub fn request(data: &[u8]) {
         secure: choice & 16 != 0,
         name: "balun",
         received: "1.1",
+        identity: &Identity::NONE,
     };
     while let Ok(Some(extent)) = scan(rest, choice) {
         let bytes = &rest[extent.start..extent.end];
@@ -172,6 +174,7 @@ pub fn translation(data: &[u8]) {
         local: "10.99.0.2:80",
         secure: false,
         name: "balun",
+        identity: &Identity::NONE,
     };
     proof::encode(&head, &hop, true, &mut Vec::new()).expect("both readers agree");
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, quoted};
 use super::super::model::{Config, Spanned};
+use crate::access_log::STDOUT;
 
 pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>) {
     for tls in config.services.iter().filter_map(|service| service.tls.as_ref()) {
@@ -24,6 +25,27 @@ pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>)
             found.extend(unreadable(file, folder));
         }
     }
+    let logs = config.services.iter().filter_map(|service| service.access_log.as_ref());
+    found.extend(logs.filter_map(|log| unwritable(&log.path, folder)));
+}
+
+/// A log whose folder is not there, or that is none. Nothing is made to find out.
+fn unwritable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {
+    if file.value.as_os_str() == STDOUT {
+        return None;
+    }
+    let path = folder.join(&file.value);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let (label, help) = if path.is_dir() {
+        ("this is a folder", "write the name of a file in it".to_owned())
+    } else if !parent.is_dir() {
+        ("its folder is not there", format!("make the folder `{}`", parent.display()))
+    } else {
+        return None;
+    };
+    let title = format!("{} cannot be written", quoted(&file.value.display().to_string()));
+    Some(Diagnostic::new(Code::LogPlace, title, file.span.clone(), label, help))
 }
 
 fn unreadable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {

@@ -4,6 +4,7 @@
 //! were not written stand here with their defaults.
 
 mod access;
+mod access_log;
 mod capture;
 mod lab;
 mod leg;
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
+pub use access_log::{AccessLog, Naming, RequestId};
 pub use capture::{Capture, Ring, Transactions};
 pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
@@ -28,8 +30,7 @@ pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
 pub use service::{
-    AccessLog, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route, RouteAction, Service,
-    SniRoute, Tunnel, Upstream,
+    Forwarded, Mode, Nat, ProxyProtocol, Route, RouteAction, Service, SniRoute, Tunnel, Upstream,
 };
 pub use tcp::Tcp;
 pub use tls::{Alpn, BackendTls, Certificate, ClientAuth, KeyLog, Tls};

@@ -1,8 +1,6 @@
 //! Services.
 
-use std::path::PathBuf;
-
-use super::{Access, Span, Spanned, Tcp, Tls};
+use super::{Access, AccessLog, Naming, Span, Spanned, Tcp, Tls};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -41,8 +39,10 @@ pub struct Service {
     pub smuggling_proof: bool,
     /// In modes `tcp` and `http`, how backends are reached; default userspace.
     pub upstream: Upstream,
-    /// In mode `http`, where requests are written down.
+    /// In modes `tcp` and `http`, where connections or requests are written down.
     pub access_log: Option<AccessLog>,
+    /// In mode `http`, what requests are called.
+    pub naming: Naming,
     /// In mode `http`, what happens to a request; the first that fits.
     pub routes: Vec<Route>,
     /// In modes `tcp` and `http`, what is set of its TCP connections.
@@ -167,24 +167,6 @@ pub enum Forwarded {
     Replace,
     /// Nothing.
     Hide,
-}
-
-/// Where requests are written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// How.
-    pub format: LogFormat,
-    /// Where.
-    pub path: PathBuf,
-}
-
-/// Form of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// The combined log format.
-    Combined,
 }
 
 /// Which requests, and what happens to them.

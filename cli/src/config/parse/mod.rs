@@ -1,6 +1,7 @@
 //! From text to model.
 
 mod access;
+mod access_log;
 mod capture;
 mod impair;
 mod lab;

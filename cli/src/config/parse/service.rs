@@ -3,8 +3,8 @@
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
 use super::super::model::{
-    AccessLog, Forwarded, LogFormat, Mode, Nat, ProxyProtocol, Route, RouteAction, Service,
-    SniRoute, Spanned, Tunnel, Upstream,
+    Forwarded, Mode, Nat, ProxyProtocol, Route, RouteAction, Service, SniRoute, Spanned, Tunnel,
+    Upstream,
 };
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
@@ -19,13 +19,11 @@ const UPSTREAMS: [(&str, Upstream); 2] =
     [("userspace", Upstream::Userspace), ("kernel", Upstream::Kernel)];
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
-const LOG_FORMATS: [(&str, LogFormat); 2] =
-    [("json", LogFormat::Json), ("combined", LogFormat::Combined)];
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 19] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 21] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -43,7 +41,9 @@ const MODES_OF_KEY: [(&str, &[Mode]); 19] = [
     ("http2", &[Mode::Http]),
     ("forwarded", &[Mode::Http]),
     ("smuggling-proof", &[Mode::Http]),
-    ("access-log", &[Mode::Http]),
+    ("access-log", &[Mode::Http, Mode::Tcp]),
+    ("request-id", &[Mode::Http]),
+    ("trace-context", &[Mode::Http]),
     ("route", &[Mode::Http]),
 ];
 
@@ -80,7 +80,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let smuggling_proof = table.take(r, "smuggling-proof").and_then(|item| item.boolean(r));
     let upstream = table.take(r, "upstream");
     let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
-    let access_log = table.take(r, "access-log").and_then(|item| access_log(r, &item));
+    let access_log =
+        table.take(r, "access-log").and_then(|item| super::access_log::access_log(r, &item));
+    let naming = super::access_log::naming(r, &mut table);
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
     let tcp = super::tcp::tcp(r, &mut table);
     let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
@@ -107,6 +109,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         smuggling_proof: smuggling_proof.is_some_and(|proof| proof.value),
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
+        naming,
         routes: routes.unwrap_or_default(),
         tcp,
         timeouts,
@@ -148,17 +151,6 @@ fn sni(r: &mut Reader, item: &Item<'_>) -> Option<Vec<SniRoute>> {
         Some(SniRoute { name: name?, pool: pool? })
     });
     Some(each.collect())
-}
-
-fn access_log(r: &mut Reader, item: &Item<'_>) -> Option<AccessLog> {
-    let mut table = item.table(r)?;
-    let format = table.take(r, "format");
-    let format = format.and_then(|item| item.choice(r, "a form of log", &LOG_FORMATS));
-    let path = table.require(r, "path", "\"access.log\"");
-    let path = path.and_then(|item| item.parse(r, value::path));
-    table.finish(r);
-    let format = format.map_or(LogFormat::Combined, |format| format.value);
-    Some(AccessLog { format, path: path?.value })
 }
 
 fn route(r: &mut Reader, item: &Item<'_>) -> Option<Route> {
