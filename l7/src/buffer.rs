@@ -10,8 +10,9 @@ use crate::limits::{BUFFER_MAX, BUFFER_START};
 
 /// A bounded queue of bytes: filled at the back, consumed at the front.
 ///
-/// It allocates at first use, doubles when a read fills it, stops at [`BUFFER_MAX`] and is kept for
-/// the life of the connection, so that a request allocates nothing.
+/// It allocates at first use, doubles when a read fills it, stops at [`BUFFER_MAX`] unless a whole message
+/// is to fit ([`crate::buffering`]), and is kept for the life of the connection, so that a request
+/// allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -129,9 +130,22 @@ impl Buffer {
         cx: &mut Context<'_>,
         source: &mut R,
     ) -> Poll<io::Result<usize>> {
+        self.poll_fill_to(cx, source, BUFFER_MAX)
+    }
+
+    /// The same of a buffer that may grow to `most` bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn poll_fill_to<R: AsyncRead + Unpin + ?Sized>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         // A read wants a fair piece of room; after one that was filled, as much again as there was.
         let wanted = if self.filled_up { self.bytes.len() } else { BUFFER_START / 2 };
-        self.reserve(wanted.min(self.room()));
+        self.reserve(wanted.min(most.saturating_sub(self.len())));
         let Some(free) = self.bytes.get_mut(self.end..).filter(|free| !free.is_empty()) else {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         };

@@ -15,6 +15,7 @@
 //! ```
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::buffer::Buffer;
+use crate::buffering::{self, Hoard, Reserved};
 use crate::deadline::Deadline;
 use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
@@ -49,6 +51,8 @@ pub(crate) struct Request {
     pub(crate) outgoing: Framing,
     pub(crate) persistent: bool,
     pub(crate) expects_continue: bool,
+    /// The client waits for us, and for no backend, to ask for the body.
+    pub(crate) invited: bool,
     /// The client understands trailer fields (`TE: trailers`).
     pub(crate) trailers: bool,
     pub(crate) websocket: Option<Accept>,
@@ -178,6 +182,18 @@ pub(crate) struct Exchange<'a, 'b, K, B> {
     told: Exchanged,
     /// When that head came is to be told.
     pub(crate) is_timed: bool,
+    /// The client's body was read ahead; its sender knows.
+    pub(crate) is_collected: bool,
+    hoard: Option<(&'a Rc<Hoard>, usize)>,
+    rest: Option<Rest>,
+}
+
+/// What is left to do for an answer that was buffered: it waits in the buffer to the client.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// Trailer fields that go with its end.
+    pub(crate) trailers: Vec<u8>,
+    _room: Reserved,
 }
 
 impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
@@ -199,6 +215,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             .with_proof(service.config.smuggling_proof)
             .with_trailers(request.trailers || upstream.carries_trailers());
         body.held = request.expects_continue;
+        let buffering = &service.config.buffering;
         Self {
             client,
             upstream,
@@ -217,6 +234,9 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             patience: service.config.timeouts.response,
             told: Exchanged::default(),
             is_timed: false,
+            is_collected: false,
+            hoard: buffering.response.then_some((&service.hoard, buffering.limit)),
+            rest: None,
         }
     }
 
@@ -247,6 +267,11 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     pub(crate) fn body_untouched(&self) -> bool {
         let whole = self.body.moved == 0 && self.upload == Upload::Running;
         self.request.framing.is_empty() || (whole && self.request.framing != Framing::Chunked)
+    }
+
+    /// What is left to do for an answer that was delivered, if it was buffered.
+    pub(crate) fn take_rest(&mut self) -> Option<Rest> {
+        self.rest.take()
     }
 
     /// What it came to so far.
@@ -322,7 +347,9 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             self.stats.bytes_up.add(moved);
             let again = self.replayed.min(moved);
             self.replayed -= again;
-            self.client.taken(moved - again);
+            if !self.is_collected {
+                self.client.taken(moved - again);
+            }
             self.deadline.restart(patience);
         }
         match polled {
@@ -442,8 +469,18 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     async fn deliver(&mut self, response: Response) -> Result<Delivered, Failure> {
         let mut download = Relay::new(response.framing, response.delivery.framing)
             .with_trailers(self.request.trailers || self.request.version == Version::HTTP_2);
+        let room = self.hoard.and_then(|(hoard, limit)| {
+            let length = buffering::expected(response.framing, limit);
+            Some((length, hoard.reserve(length)?))
+        });
+        if let Some((length, _)) = &room {
+            download = download.hoarding((*length).max(1));
+        }
         let mut waited = false;
         poll_fn(|cx| self.poll_deliver(cx, &mut download, &mut waited)).await?;
+        if let Some((_, room)) = room {
+            self.rest = Some(Rest { trailers: download.take_trailers(), _room: room });
+        }
         let reusable = self.upload == Upload::Sent
             && response.persistent
             && response.framing != Framing::UntilClose

@@ -16,8 +16,9 @@ use http::{Method, StatusCode};
 
 use crate::accepted::Accepted;
 use crate::buffer::Buffer;
+use crate::buffering::{self, Buffering, Reserved};
 use crate::deadline::Deadline;
-use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request};
+use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request, Rest};
 use crate::h2;
 use crate::http1::encode::Hop;
 use crate::http1::framing::Framing;
@@ -92,6 +93,12 @@ pub(crate) fn prepare<C: Connect>(
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Err(Reject::new(Rule::R05, status, "the body is too long"));
     }
+    let Buffering { request: whole, limit, .. } = config.buffering;
+    if whole && matches!(head.framing, Framing::Length(length) if length > limit as u64) {
+        return Err(buffering::TOO_LONG);
+    }
+    // The body is asked for here: the backend gets it as a whole.
+    let invited = whole && std::mem::take(&mut head.expects_continue);
     if !config.takes_websockets() {
         head.websocket = None;
     }
@@ -113,6 +120,7 @@ pub(crate) fn prepare<C: Connect>(
         outgoing: head.framing,
         persistent: head.persistent,
         expects_continue: head.expects_continue,
+        invited,
         trailers: head.trailers,
         websocket: head.websocket,
     })
@@ -142,6 +150,14 @@ pub(crate) enum Outcome {
     Ended,
 }
 
+/// What buffering has to do with an answer.
+struct Answer {
+    /// The request's body is here as a whole.
+    is_collected: bool,
+    /// What is left to be delivered.
+    rest: Option<Rest>,
+}
+
 /// A request to be forwarded; its head is in the buffers, and what is here of its body.
 pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) client: &'a mut K,
@@ -157,13 +173,22 @@ pub(crate) struct Forward<'a, K, C: Connect> {
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
     pub(crate) async fn run(mut self, request: &Request) -> Outcome {
+        let room = match self.collect(request).await {
+            Ok(room) => room,
+            Err(failure) => return self.fail(&failure, false),
+        };
+        let mut answer = Answer { is_collected: room.is_some(), rest: None };
         self.deadline.set_end(self.service.config.timeouts.total);
-        let outcome = self.answer(request).await;
+        let outcome = self.answer(request, &mut answer).await;
         self.deadline.set_end(None);
-        outcome
+        // The backend is free by now.
+        match answer.rest {
+            Some(rest) => self.deliver(rest, outcome).await,
+            None => outcome,
+        }
     }
 
-    async fn answer(&mut self, request: &Request) -> Outcome {
+    async fn answer(&mut self, request: &Request, answer: &mut Answer) -> Outcome {
         let service = self.service;
         let policy = (&service.config.retry, service.budget.as_ref());
         let (end, may) = (self.deadline.end(), request.is_idempotent());
@@ -171,12 +196,17 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         if may && policy.0.body > 0 && !request.framing.is_empty() {
             self.buffers.client_in.keep(policy.0.body);
         }
-        let outcome = self.try_backends(request, &mut tries).await;
+        let outcome = self.try_backends(request, &mut tries, answer).await;
         self.buffers.client_in.forget();
         outcome
     }
 
-    async fn try_backends(&mut self, request: &Request, tries: &mut Tries<'_>) -> Outcome {
+    async fn try_backends(
+        &mut self,
+        request: &Request,
+        tries: &mut Tries<'_>,
+        answer: &mut Answer,
+    ) -> Outcome {
         let service = self.service;
         // The turn of a request that is sent again, once, on a fresh connection.
         let mut again: Option<Turn> = None;
@@ -214,12 +244,14 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             .with_tries(tries, replayed)
             .begun(begun.as_ref().map(|_| input));
             exchange.is_timed = self.record.is_timed();
+            exchange.is_collected = answer.is_collected;
             let result = match begun {
                 Some(Err(failure)) => Err(failure),
                 _ => exchange.run().await,
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
             let (told, untouched) = (exchange.told(), exchange.body_untouched());
+            answer.rest = exchange.take_rest();
             self.record.exchanged(local, &told);
             let failure = match result {
                 Ok(Delivered::Tunnel) => {
@@ -326,6 +358,38 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         let (client, input) = (&mut *self.client, &mut self.buffers.client_in);
         let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
         upstream::take_turn(&self.service.balance, self.peer, tried, watch).await
+    }
+
+    /// Reads the request's body to its end, if that is to be buffered and there is room.
+    async fn collect(&mut self, request: &Request) -> Result<Option<Reserved>, Failure> {
+        let Buffers { client_in, client_out, .. } = &mut *self.buffers;
+        if request.invited && self.client.invite(client_out).is_err() {
+            return Err(Failure::ClientGone);
+        }
+        let config = &self.service.config;
+        let Buffering { request: wanted, limit, .. } = config.buffering;
+        if !wanted || request.framing.is_empty() {
+            return Ok(None);
+        }
+        let length = buffering::expected(request.framing, limit);
+        let Some(room) = self.service.hoard.reserve(length) else { return Ok(None) };
+        let (framing, timeouts) = (request.framing, &config.timeouts);
+        let buffers = (client_in, client_out);
+        buffering::collect(self.client, buffers, self.deadline, framing, limit, timeouts).await?;
+        Ok(Some(room))
+    }
+
+    /// Gives the client what is left of an answer whose backend is done.
+    async fn deliver(&mut self, rest: Rest, outcome: Outcome) -> Outcome {
+        let (timeouts, trailers) = (&self.service.config.timeouts, &rest.trailers);
+        let output = &mut self.buffers.client_out;
+        let delivered =
+            buffering::deliver_rest(self.client, output, self.deadline, trailers, timeouts).await;
+        match delivered {
+            Ok(()) => output.shrink(),
+            Err(failure) => return self.fail(&failure, true),
+        }
+        outcome
     }
 
     async fn tunnel(&mut self, mut upstream: Upstream<C::Stream>, local: Option<SocketAddr>) {

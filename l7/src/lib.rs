@@ -18,6 +18,7 @@
 //! | [`divert`] | the end of diverted flows: packets in, tasks, packets out |
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
 //! | [`health`] | probes of backends that take a connection |
+//! | [`buffering`] | whole messages in memory, for slow clients |
 //! | [`mod@log`] | one line for each request, and how it ended |
 //! | [`identity`], [`trace_context`], [`ids`] | what requests are called |
 //! | [`transaction`] | which bytes of which connections a request was |
@@ -33,6 +34,7 @@
 pub mod accepted;
 pub mod balance;
 mod buffer;
+pub mod buffering;
 mod deadline;
 pub mod divert;
 mod exchange;

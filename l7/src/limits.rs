@@ -29,6 +29,9 @@ pub const BODY_BYTES: u64 = i64::MAX as u64;
 pub const BUFFER_START: usize = 8 * 1024;
 /// A connection buffer's last size: it doubles while reads fill it. Must exceed [`HEAD_BYTES`].
 pub const BUFFER_MAX: usize = 64 * 1024;
+/// Bytes of messages that are buffered whole, over all connections, unless a service is given another
+/// limit. Beyond: they are streamed.
+pub const HOARD: usize = 64 * 1024 * 1024;
 /// Bytes that one direction moves before it lets other tasks run.
 pub const RELAY_TURN: usize = 1024 * 1024;
 /// Backends tried for one request.

@@ -57,6 +57,9 @@ pub(crate) struct Relay {
     proof: Option<proof::Chunks>,
     /// Trailer fields are passed on.
     keeps_trailers: bool,
+    /// Bytes that may wait in the output while the sink takes nothing; then what is left there when
+    /// the body has ended is the caller's. Zero to hold the source back instead.
+    hoard: usize,
     /// Trailer fields as lines; those that pass once the body has ended.
     trailers: Vec<u8>,
 }
@@ -75,6 +78,7 @@ impl Relay {
             allowance: u64::MAX,
             proof: None,
             keeps_trailers: false,
+            hoard: 0,
             trailers: Vec::new(),
         }
     }
@@ -97,6 +101,17 @@ impl Relay {
         self
     }
 
+    /// The same, which reads on while up to `most` bytes wait to be written.
+    pub(crate) fn hoarding(mut self, most: usize) -> Self {
+        self.hoard = most;
+        self
+    }
+
+    /// The trailer fields that go with the body's end, for who delivers what was hoarded.
+    pub(crate) fn take_trailers(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.trailers)
+    }
+
     /// Moves as much as can be moved. Ready when all has been written and flushed.
     pub(crate) fn poll<R, W>(
         &mut self,
@@ -114,35 +129,61 @@ impl Relay {
         self.starved = false;
         loop {
             self.decode(source, input, output)?;
-            if !output.is_empty() {
-                ready!(output.poll_drain(cx, sink, usize::MAX)).map_err(|_| RelayError::Sink)?;
+            if self.ended && self.hoard > 0 {
+                return Poll::Ready(Ok(()));
+            } else if !output.is_empty() {
+                match output.poll_drain(cx, sink, usize::MAX) {
+                    Poll::Ready(result) => drop(result.map_err(|_| RelayError::Sink)?),
+                    Poll::Pending if input.is_empty() && output.len() < self.hoard => {
+                        ready!(self.read(cx, source, input, sink))?;
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
                 self.dirty = true;
             } else if self.ended {
                 sink.finish(&self.trailers).map_err(|_| RelayError::Sink)?;
                 return self.flush(cx, sink);
             } else if let Some(plain) = self.plain(input) {
-                let written =
-                    ready!(input.poll_drain(cx, sink, plain)).map_err(|_| RelayError::Sink)?;
+                let written = match input.poll_drain(cx, sink, plain) {
+                    Poll::Ready(result) => result.map_err(|_| RelayError::Sink)?,
+                    Poll::Pending if self.hoard > 0 => {
+                        output.push(input.filled().get(..plain).unwrap_or_default());
+                        input.consume(plain);
+                        plain
+                    }
+                    Poll::Pending => return Poll::Pending,
+                };
                 self.dirty = true;
                 self.account(written, written)?;
                 self.decoder.advance(written);
             } else if self.held {
                 return self.flush(cx, sink).and_pending();
             } else {
-                match input.poll_fill(cx, source) {
-                    Poll::Ready(Ok(0)) if self.decoder.close() => {}
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(RelayError::Truncated)),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
-                    Poll::Pending => {
-                        self.starved = true;
-                        return self.flush(cx, sink).and_pending();
-                    }
-                }
+                ready!(self.read(cx, source, input, sink))?;
             }
             if self.moved >= turn_end {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once. Pending if there is nothing, and all that could be written is flushed.
+    fn read<R: Source, W: Sink>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        input: &mut Buffer,
+        sink: &mut W,
+    ) -> Poll<Result<(), RelayError>> {
+        match input.poll_fill(cx, source) {
+            Poll::Ready(Ok(0)) if self.decoder.close() => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(RelayError::Truncated)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(RelayError::Source)),
+            Poll::Pending => {
+                self.starved = true;
+                self.flush(cx, sink).and_pending()
             }
         }
     }
@@ -169,7 +210,8 @@ impl Relay {
                 self.prove(output, before)?;
                 break;
             }
-            let room = output.room().saturating_sub(CHUNK_OVERHEAD + LAST_CHUNK.len());
+            let most = output.room().max(self.hoard.saturating_sub(output.len()));
+            let room = most.saturating_sub(CHUNK_OVERHEAD + LAST_CHUNK.len());
             let reframed = self.chunked || self.decoder.plain(0).is_none();
             if input.is_empty() || room == 0 || (!reframed && output.is_empty()) {
                 break;

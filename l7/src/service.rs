@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::buffering::{Buffering, Hoard};
 use crate::h2::Seat;
 use crate::h2::upstream::Links;
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::identity::Naming;
 use crate::ids::Ids;
+use crate::limits::HOARD;
 use crate::log::AccessLog;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::stats::Stats;
@@ -57,6 +59,8 @@ pub struct Config {
     pub http2_backends: bool,
     /// Our name in `Via`: a token. Default `balun`.
     pub name: String,
+    /// Whether slow clients hold backends. Default: they do.
+    pub buffering: Buffering,
     /// What requests are called. Default: nothing is said of that.
     pub naming: Naming,
 }
@@ -102,6 +106,7 @@ impl Default for Config {
             http2: Http2::default(),
             http2_backends: false,
             name: "balun".to_owned(),
+            buffering: Buffering::default(),
             naming: Naming::default(),
         }
     }
@@ -123,6 +128,7 @@ pub struct Service<C: Connect> {
     pub(crate) links: Links,
     draining: watch::Sender<bool>,
     pub(crate) ids: Rc<Ids>,
+    pub(crate) hoard: Rc<Hoard>,
     pub(crate) log: Option<Rc<AccessLog>>,
 }
 
@@ -144,6 +150,7 @@ impl<C: Connect> Service<C> {
             links: Links::default(),
             draining: watch::Sender::new(false),
             ids: Rc::new(Ids::new(0)),
+            hoard: Hoard::new(HOARD),
             log: None,
         }
     }
@@ -153,6 +160,13 @@ impl<C: Connect> Service<C> {
     #[must_use]
     pub fn with_pool(mut self, pool: Rc<Pool<C::Stream>>) -> Self {
         self.pool = pool;
+        self
+    }
+
+    /// Has its messages buffered in memory that it shares with others.
+    #[must_use]
+    pub fn with_hoard(mut self, hoard: Rc<Hoard>) -> Self {
+        self.hoard = hoard;
         self
     }
 

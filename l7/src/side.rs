@@ -73,6 +73,12 @@ pub(crate) trait Client: Source + Sink {
         out: &mut Buffer,
     ) -> io::Result<()>;
 
+    /// Asks for the body of a request, as 100 does. As text it is put into `out`.
+    ///
+    /// # Errors
+    /// When the client takes no answer any more.
+    fn invite(&mut self, out: &mut Buffer) -> io::Result<()>;
+
     /// Looks whether the client still waits, after all of its request has been read. What it sends
     /// early is kept in `input`, up to a bound.
     fn poll_presence(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Presence;
@@ -138,6 +144,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client for Plain<T> {
         text.clear();
         encode::response(head, delivery, text);
         out.push(text);
+        Ok(())
+    }
+
+    fn invite(&mut self, out: &mut Buffer) -> io::Result<()> {
+        out.push(b"HTTP/1.1 100 Continue\r\n\r\n");
         Ok(())
     }
 

@@ -369,6 +369,7 @@ fn application(
                 http2: l7::Http2 { prior_knowledge, ..l7::Http2::default() },
                 http2_backends: pool.is_some_and(Pool::is_http2),
                 naming: service.naming,
+                buffering: service.buffering,
                 ..l7::Config::default()
             };
             let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));
@@ -395,6 +396,7 @@ mod tests {
 
     use hyper::StatusCode;
     use l7::Timeouts;
+    use l7::buffering::Buffering;
     use l7::log::Format;
     use l7::upstream::{BudgetLimits, PoolLimits, QueueLimits, Retry};
     use netstack::tcp::{Algorithm, KeepaliveConfig};
@@ -627,9 +629,15 @@ mod tests {
             }
         };
         assert_eq!(config(""), l7::Config::default());
-        let all = config("request-id = \"create\"\ntrace-context = true");
+        let all = config(
+            "request-id = \"create\"\ntrace-context = true\nbuffer = \"request\"\n\
+             buffer-limit = \"64KiB\"",
+        );
         let naming = Naming { request_id: RequestId::Create, trace: true };
-        assert_eq!(all.naming, naming);
+        let buffering = Buffering { request: true, response: false, limit: 64 << 10 };
+        assert_eq!((all.naming, all.buffering), (naming, buffering));
+        let both = config("buffer = \"both\"").buffering;
+        assert_eq!(both, Buffering { request: true, response: true, limit: 1 << 20 });
     }
 
     #[test]
@@ -657,5 +665,11 @@ mod tests {
         let tcp = plan(limits, "mode = \"tcp\"");
         assert_eq!(tcp.stream_memory, Some(nat - 10_000 * 4096 - 65_536 * 320));
         assert_eq!(tcp.endpoint().buffer_memory, tcp.stream_memory.unwrap());
+        let kept = plan(limits, "mode = \"http\"\nbuffer = \"both\"");
+        let memory = kept.stream_memory.unwrap();
+        assert_eq!(
+            (kept.hoard(), kept.endpoint().buffer_memory),
+            (memory / 4, memory - memory / 4)
+        );
     }
 }

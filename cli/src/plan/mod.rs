@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use l7::balance::Userspace;
+use l7::buffering::Hoard;
 use l7::divert::{Acceptor, Proxy};
 use l7::health::{Checks, GrpcProbe, HttpProbe};
+use l7::limits::HOARD;
 use l7::log::{self, AccessLog, Format, Sink};
 use l7::orderly::Orderly;
 use l7::proxy_protocol::{ProxyFrom, Version};
@@ -309,6 +311,18 @@ impl Plan {
         .collect()
     }
 
+    /// Bytes for messages that are kept whole: a quarter of what connections have for their data, if
+    /// that is limited and any service keeps some.
+    fn hoard(&self) -> usize {
+        let keeps = |plan: &ApplicationPlan| match &plan.protocol {
+            Protocol::Http(config, _) => config.buffering.request || config.buffering.response,
+            Protocol::Tcp(_) => false,
+        };
+        let any = self.applications.iter().flatten().any(keeps);
+        let bytes = self.stream_memory.map_or(HOARD, |bytes| bytes / 4);
+        if any { bytes } else { 0 }
+    }
+
     /// What ends TCP connections.
     fn endpoint(&self) -> EndpointConfig {
         let seed = self.engine.seed;
@@ -316,7 +330,9 @@ impl Plan {
         EndpointConfig {
             mtu: self.legs.iter().map(|leg| leg.tun.mtu).min().unwrap_or(default.mtu),
             max_half_open: self.engine.limits.half_open,
-            buffer_memory: self.stream_memory.unwrap_or(default.buffer_memory),
+            buffer_memory: self
+                .stream_memory
+                .map_or(default.buffer_memory, |bytes| bytes.saturating_sub(self.hoard())),
             ..default
         }
     }
@@ -329,6 +345,7 @@ impl Plan {
         let seed = self.engine.seed;
         let stack = Stack::new(Endpoint::new(self.endpoint()));
         let watch = Watch::new(stack.clone(), derive(seed, 8));
+        let hoard = Hoard::new(self.hoard());
 
         let mut checks = Checks {
             observer: Some(Rc::new(health::log)),
@@ -360,7 +377,7 @@ impl Plan {
             };
             let log = application.log.as_ref();
             let log = log.and_then(|log| log.assemble(service, &self.engine.pools, &stack));
-            let kept = Kept { watch: watch.service(id), log };
+            let kept = Kept { watch: watch.service(id), log, hoard: Rc::clone(&hoard) };
             let mut targets = Targets {
                 plan: &self,
                 application,
@@ -392,10 +409,11 @@ impl Plan {
     }
 }
 
-/// Who takes notes of a service's requests.
+/// Who takes notes of a service's requests, and what memory they may take.
 struct Kept {
     watch: ServiceWatch,
     log: Option<Rc<AccessLog>>,
+    hoard: Rc<Hoard>,
 }
 
 /// What takes the connections of a service, and its counters; nothing if a pool is missing, which the
@@ -419,8 +437,8 @@ fn accept<C: Connect + Clone>(
             let (timeouts, limits) = (application.timeouts, targets.pooling(pool).limits);
             let config = l7::Config { timeouts, pool: limits, ..(**config).clone() };
             let service = Service::new(connect, balance, config).with_pool(idle);
-            let Kept { watch, log } = kept;
-            let service = Rc::new(service.with_watch(watch).with_log(log));
+            let Kept { watch, log, hoard } = kept;
+            let service = Rc::new(service.with_watch(watch).with_log(log).with_hoard(hoard));
             let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);

@@ -237,6 +237,12 @@ impl Client for Stream {
         Ok(())
     }
 
+    fn invite(&mut self, _: &mut Buffer) -> io::Result<()> {
+        let mut response = http::Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        self.respond.send_informational(response).map_err(into_io)
+    }
+
     fn poll_presence(&mut self, cx: &mut Context<'_>, _: &mut Buffer) -> Presence {
         match self.respond.poll_reset(cx) {
             Poll::Ready(_) => Presence::Gone,

@@ -9,6 +9,7 @@
 mod announced;
 mod bad_input;
 mod bodies;
+mod buffering;
 mod endings;
 mod h2_backends;
 mod h2_floods;

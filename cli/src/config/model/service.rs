@@ -1,5 +1,7 @@
 //! Services.
 
+use l7::buffering::Buffering;
+
 use super::{Access, AccessLog, Naming, Span, Spanned, Tcp, Tls};
 
 /// Something that balun listens on.
@@ -43,6 +45,8 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// In mode `http`, what requests are called.
     pub naming: Naming,
+    /// In mode `http`, which messages are kept whole.
+    pub buffering: Buffering,
     /// In mode `http`, what happens to a request; the first that fits.
     pub routes: Vec<Route>,
     /// In modes `tcp` and `http`, what is set of its TCP connections.

@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod buffering;
 mod capture;
 mod impair;
 mod lab;

@@ -23,7 +23,7 @@ const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 21] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 23] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -44,6 +44,8 @@ const MODES_OF_KEY: [(&str, &[Mode]); 21] = [
     ("access-log", &[Mode::Http, Mode::Tcp]),
     ("request-id", &[Mode::Http]),
     ("trace-context", &[Mode::Http]),
+    ("buffer", &[Mode::Http]),
+    ("buffer-limit", &[Mode::Http]),
     ("route", &[Mode::Http]),
 ];
 
@@ -83,6 +85,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let access_log =
         table.take(r, "access-log").and_then(|item| super::access_log::access_log(r, &item));
     let naming = super::access_log::naming(r, &mut table);
+    let buffering = super::buffering::buffering(r, &mut table);
     let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
     let tcp = super::tcp::tcp(r, &mut table);
     let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
@@ -110,6 +113,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         naming,
+        buffering,
         routes: routes.unwrap_or_default(),
         tcp,
         timeouts,
