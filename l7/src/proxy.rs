@@ -191,6 +191,11 @@ where
         let input = &mut self.buffers.client_in;
         loop {
             if !input.is_empty() {
+                if !*begun && self.record.is_timed() {
+                    // Time that the connection was idle is not the request's.
+                    *begun = true;
+                    self.deadline.restart(self.service.config.timeouts.head);
+                }
                 match scanner.scan(input.filled()) {
                     Ok(Some(extent)) => return Poll::Ready(Next::Head(extent)),
                     Ok(None) => {}

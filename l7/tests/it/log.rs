@@ -278,6 +278,12 @@ async fn phases_tell_where_the_time_went() {
                 "2026-11-21T22:56:52.432Z 2.000 - 30.000 432.000 true 5",
             ]
         );
+        // A head that comes at once is no exception: the idle second before it is nobody's.
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await.unwrap();
+        read_body(&mut stream, &head).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(sink.lines()[2], "2026-11-21T22:56:53.864Z 0.000 - 30.000 430.000 true 5");
     })
     .await;
 }
