@@ -26,7 +26,8 @@ use http::StatusCode;
 
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
-use crate::exchange::{BODY_CUT_OFF, BODY_TIMEOUT, Failure};
+use crate::exchange::{BODY_CUT_OFF, BODY_TIMEOUT};
+use crate::failure::Failure;
 use crate::http1::body::Decoder;
 use crate::http1::framing::Framing;
 use crate::http1::reject::{Reject, Rule};

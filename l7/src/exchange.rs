@@ -19,44 +19,27 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::buffering::{self, Hoard, Reserved};
 use crate::deadline::Deadline;
+use crate::failure::Failure;
 use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, ResponseHead};
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
-use crate::http1::websocket::Accept;
 use crate::limits::INTERIM_RESPONSES;
 use crate::log::{End, Exchanged};
 use crate::relay::{Relay, RelayError};
+use crate::request::Request;
 use crate::service::Service;
 use crate::side::{Backend, Client, Presence};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::upstream::{Connect, Tries, Turn};
-
-/// What is left of a request once its head has been re-encoded.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) method: Method,
-    pub(crate) version: Version,
-    /// How the body arrives.
-    pub(crate) framing: Framing,
-    /// How the head as forwarded says that it is sent on.
-    pub(crate) outgoing: Framing,
-    pub(crate) persistent: bool,
-    pub(crate) expects_continue: bool,
-    /// The client waits for us, and for no backend, to ask for the body.
-    pub(crate) invited: bool,
-    /// The client understands trailer fields (`TE: trailers`).
-    pub(crate) trailers: bool,
-    pub(crate) websocket: Option<Accept>,
-}
 
 /// The buffers of a client connection, used by every exchange on it.
 #[derive(Debug, Default)]
@@ -97,55 +80,6 @@ pub(crate) enum Delivered {
     },
     /// The backend agreed to a websocket; its answer waits in the buffer to the client.
     Tunnel,
-}
-
-/// How it did not.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The backend closed before the first byte of its answer.
-    Closed,
-    /// The backend says that it did not look at the request.
-    Unprocessed,
-    /// It did not answer in time.
-    TimedOut,
-    /// It answered, but not with HTTP that we accept.
-    BadResponse(Reject),
-    /// It answered with a status for which the request goes to another, where a turn has been taken.
-    Retry(StatusCode),
-    /// The client's body broke a rule, or came too slowly, before there was an answer.
-    Refused(Reject),
-    /// The client is gone: nothing can be said.
-    ClientGone,
-    /// Half an answer is on its way, and the rest will not come, or is not taken: nor can anything be
-    /// said.
-    Cut(End),
-}
-
-impl Failure {
-    /// Whether it tells of a sick backend. One that closes a kept connection is within its rights.
-    pub(crate) const fn blames_backend(&self, reused: bool) -> bool {
-        match self {
-            Self::Closed => !reused,
-            Self::TimedOut | Self::BadResponse(_) => true,
-            Self::Retry(_)
-            | Self::Unprocessed
-            | Self::Refused(_)
-            | Self::ClientGone
-            | Self::Cut(_) => false,
-        }
-    }
-
-    /// How it makes the request end.
-    pub(crate) fn end(&self) -> End {
-        match self {
-            Self::Closed | Self::Unprocessed | Self::Retry(_) => End::BackendClosed,
-            Self::TimedOut => End::BackendTimeout,
-            Self::BadResponse(reject) => End::BackendGarbage(reject.rule),
-            Self::Refused(reject) => reject.into(),
-            Self::ClientGone => End::ClientGone,
-            Self::Cut(end) => *end,
-        }
-    }
 }
 
 /// How far the request's body is.

@@ -12,119 +12,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
-use crate::accepted::Accepted;
-use crate::buffer::Buffer;
 use crate::buffering::{self, Buffering, Reserved};
 use crate::deadline::Deadline;
-use crate::exchange::{Buffers, Delivered, Exchange, Failure, Request, Rest};
+use crate::exchange::{Buffers, Delivered, Exchange, Rest};
+use crate::failure::Failure;
 use crate::h2;
-use crate::http1::encode::Hop;
-use crate::http1::framing::Framing;
-use crate::http1::head;
-use crate::http1::proof;
-use crate::http1::reject::{Reject, Rule};
+use crate::http1::reject::Reject;
 use crate::log::Record;
-use crate::proxy_protocol::Ends;
-use crate::service::{Config, Private, Service};
+use crate::request::Request;
+use crate::service::{Private, Service};
 use crate::side::{Client, Plain, Upstream};
 use crate::splice;
-use crate::tls::session::Session;
-use crate::transaction::Watched;
 use crate::upstream::hedge::{self, Attempt, Lost, Raced};
 use crate::upstream::{self, Connect, History, NoUpstream, Tried, Tries, Turn, Way};
-
-/// Where a client's requests come from.
-pub(crate) struct Origin<T> {
-    /// The client and what it connected to.
-    pub(crate) ends: Ends,
-    /// The same as packets have it.
-    pub(crate) wire: Ends,
-    /// Within TLS.
-    pub(crate) secure: bool,
-    /// What was agreed on in the handshake, if we had it.
-    pub(crate) session: Option<Rc<Session>>,
-    /// Connections to backends that are the client's own.
-    pub(crate) private: Option<Private<T>>,
-    /// In streams of HTTP/2.
-    pub(crate) multiplexed: bool,
-    peer_text: String,
-    local_text: String,
-}
-
-impl<T> Origin<T> {
-    pub(crate) fn new(accepted: Accepted, private: Option<Private<T>>) -> Self {
-        let Accepted { ends, wire, secure, session } = accepted;
-        let peer_text = ends.client.ip().to_canonical().to_string();
-        let local_text = ends.service.to_string();
-        Self { ends, wire, secure, session, private, multiplexed: false, peer_text, local_text }
-    }
-
-    /// What its requests to `service` are taken down in.
-    pub(crate) fn record<C: Connect>(&self, service: &Service<C>) -> Record {
-        let Ends { client, service: local } = self.wire;
-        let watched = Watched::new(service.watch.clone(), client, local, self.secure);
-        let scheme = if self.secure { "https" } else { "http" };
-        Record::new(watched, service.log.as_ref(), (self.ends.client, self.wire), scheme)
-    }
-}
-
-/// Judges a request's head and writes what to forward of it into `out`.
-pub(crate) fn prepare<C: Connect>(
-    bytes: &[u8],
-    service: &Service<C>,
-    origin: &Origin<C::Stream>,
-    record: &mut Record,
-    out: &mut Vec<u8>,
-) -> Result<Request, Reject> {
-    let config = &service.config;
-    let mut slots = head::slots();
-    let mut head = head::parse_request(bytes, &mut slots, config.strictness)?;
-    let identity = record.describe(&head, config.naming, &service.ids);
-    if let (Some(session), Some(host)) = (&origin.session, head.host)
-        && !session.is_for(host)
-    {
-        return Err(MISDIRECTED);
-    }
-    if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
-        && length > limit
-    {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(Reject::new(Rule::R05, status, "the body is too long"));
-    }
-    let Buffering { request: whole, limit, .. } = config.buffering;
-    if whole && matches!(head.framing, Framing::Length(length) if length > limit as u64) {
-        return Err(buffering::TOO_LONG);
-    }
-    // The body is asked for here: the backend gets it as a whole.
-    let invited = whole && std::mem::take(&mut head.expects_continue);
-    if !config.takes_websockets() {
-        head.websocket = None;
-    }
-    let hop = Hop {
-        forwarded: config.forwarded,
-        client: &origin.peer_text,
-        local: &origin.local_text,
-        secure: origin.secure,
-        name: &config.name,
-        received: if origin.multiplexed { "2.0" } else { "1.1" },
-        identity: &identity,
-    };
-    out.clear();
-    proof::encode(&head, &hop, config.smuggling_proof, out)?;
-    Ok(Request {
-        method: head.method,
-        version: head.version,
-        framing: head.framing,
-        outgoing: head.framing,
-        persistent: head.persistent,
-        expects_continue: head.expects_continue,
-        invited,
-        trailers: head.trailers,
-        websocket: head.websocket,
-    })
-}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -212,20 +114,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         let mut again: Option<Turn> = None;
         let (mut replaced, mut replayed) = (false, 0);
         loop {
-            let fresh = again.is_some();
-            let turn = match again.take().or_else(|| tries.next()) {
-                Some(turn) => turn,
-                None => match self.take_turn(&tries.tried).await {
-                    Ok(turn) => turn,
-                    Err(none) => return self.apologise(none, request),
-                },
+            let mut attempt = match self.attempt(again.take(), tries).await {
+                Ok(attempt) => attempt,
+                Err(none) => return self.apologise(none, request),
             };
-            self.record.tries(turn.address);
-            let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
-            let Some(connection) = reached else { continue };
-            let local = connection.0.plain().and_then(C::local_addr);
-            self.record.reached(local, turn.address, connection.1.kept);
-            let mut attempt = Attempt::new(turn, connection);
             let mut begun = None;
             if let Some(after) = request.hedge_after(&service.config) {
                 begun = Some(Box::pin(self.hedge(&mut attempt, after, tries)).await);
@@ -282,6 +174,28 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             }
             service.stats.retries.bump();
             replayed = self.buffers.client_in.rewind();
+        }
+    }
+
+    /// Reaches the backend of `again` by a fresh connection, or else one that has a turn for the request.
+    async fn attempt(
+        &mut self,
+        mut again: Option<Turn>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Attempt<Upstream<C::Stream>>, NoUpstream> {
+        let service = self.service;
+        loop {
+            let fresh = again.is_some();
+            let turn = match again.take().or_else(|| tries.next()) {
+                Some(turn) => turn,
+                None => self.take_turn(&tries.tried).await?,
+            };
+            self.record.tries(turn.address);
+            let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
+            let Some(connection) = reached else { continue };
+            let local = connection.0.plain().and_then(C::local_addr);
+            self.record.reached(local, turn.address, connection.1.kept);
+            return Ok(Attempt::new(turn, connection));
         }
     }
 
@@ -508,49 +422,3 @@ async fn reach<C: Connect>(
     let (stream, history) = reached;
     Some((Upstream::Http1(Plain(stream)), history))
 }
-
-impl Request {
-    /// Doing it twice is as doing it once (RFC 9110 section 9.2.2).
-    fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent() && self.method != Method::CONNECT
-    }
-
-    /// After which it goes to a second backend too, if it may: it asks for nothing to be done, is nothing
-    /// but its head, and the connection to a backend is its alone.
-    fn hedge_after(&self, config: &Config) -> Option<Duration> {
-        let safe = self.method.is_safe() && self.framing.is_empty() && self.websocket.is_none();
-        config.hedge_after.filter(|_| safe && !config.http2_backends)
-    }
-
-    /// Doing it twice is as doing it once, and all of its body that was sent is still in `input`, or there
-    /// is none.
-    pub(crate) fn may_be_sent_again(&self, input: &Buffer) -> bool {
-        self.is_idempotent() && (self.framing.is_empty() || input.is_kept())
-    }
-}
-
-impl Failure {
-    /// Tells the balancer what it means for the backend of `turn`, over a connection that was `kept` or
-    /// not.
-    fn report<T>(&self, turn: &Turn, backend: &Upstream<T>, kept: bool) {
-        if let (Self::TimedOut, Upstream::Http2(stream)) = (self, backend) {
-            stream.suspect();
-        }
-        if let Self::Retry(status) = self {
-            turn.finished(Some(*status));
-        } else if self.blames_backend(kept) {
-            turn.failed();
-        }
-    }
-
-    /// There is no answer, and another backend may have one.
-    const fn is_silence(&self) -> bool {
-        matches!(self, Self::Closed | Self::TimedOut)
-    }
-}
-
-const MISDIRECTED: Reject = Reject::new(
-    Rule::R09,
-    StatusCode::MISDIRECTED_REQUEST,
-    "the certificate that was asked for is not for this host",
-);

@@ -24,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::accepted::Accepted;
 use crate::buffer::{Begun, Buffer};
 use crate::deadline::Deadline;
-use crate::exchange::{Buffers, Request};
-use crate::forward::{self, Forward, Origin, Outcome};
+use crate::exchange::Buffers;
+use crate::forward::{Forward, Outcome};
 use crate::h2::{self, PREFACE};
 use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
@@ -33,6 +33,7 @@ use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
 use crate::log::{End, Record};
+use crate::request::{self, Origin, Request};
 use crate::service::Service;
 use crate::side::Plain;
 use crate::upstream::Connect;
@@ -249,7 +250,7 @@ where
         let Buffers { client_in, head, .. } = &mut self.buffers;
         let bytes = client_in.filled().get(extent.start..extent.end).unwrap_or_default();
         let (service, record) = (&self.service, &mut self.record);
-        let mut request = forward::prepare(bytes, service, &self.origin, record, head)?;
+        let mut request = request::prepare(bytes, service, &self.origin, record, head)?;
         client_in.consume(extent.end);
         request.persistent &= !self.service.is_draining();
         Ok(request)

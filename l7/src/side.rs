@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::buffer::Buffer;
-use crate::exchange::Failure;
+use crate::failure::Failure;
 use crate::h2;
 use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;

@@ -26,11 +26,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::guard::{Alarm, Guard};
 use super::stream::{self, Seat};
 use crate::deadline::Deadline;
-use crate::forward::Origin;
 use crate::limits::{
     H2_CONNECTION_WINDOW, H2_ERROR_RESETS, H2_SEATS, H2_SEND_BUFFER, H2_STREAM_WINDOW, HEAD_BYTES,
     LINGER_TIME,
 };
+use crate::request::Origin;
 use crate::service::Service;
 use crate::upstream::Connect;
 

@@ -16,14 +16,15 @@ use super::server::{Live, Shared};
 use super::{head, own};
 use crate::buffer::Buffer;
 use crate::deadline::Deadline;
-use crate::exchange::{Buffers, Request};
-use crate::forward::{self, Forward, Outcome};
+use crate::exchange::Buffers;
+use crate::forward::{Forward, Outcome};
 use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::reject::Reject;
 use crate::http1::websocket;
 use crate::log::{End, Record};
+use crate::request::{self, Request};
 use crate::side::{Client, Presence, Sink, Source};
 use crate::upstream::Connect;
 
@@ -98,7 +99,8 @@ pub(super) async fn serve<C: Connect>(
             }
         }
         Err(reject) => {
-            record.refused(&seat.text);
+            let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+            record.refused(format!("{} {target} HTTP/2", parts.method).as_bytes());
             refuse(&shared, reject, &mut stream, &parts.method, call, &mut record);
         }
     }
@@ -120,7 +122,7 @@ fn prepare<C: Connect>(
     let key = if asks { websocket::new_key().ok() } else { None };
     head::request_text(parts, ended, key.as_ref(), &mut seat.text)?;
     let (service, head) = (&shared.service, &mut seat.buffers.head);
-    let mut request = forward::prepare(&seat.text, service, &shared.origin, record, head)?;
+    let mut request = request::prepare(&seat.text, service, &shared.origin, record, head)?;
     stream.tunnel = request.websocket.is_some();
     if let Framing::Length(length) = request.framing {
         stream.incoming.declare(length);

@@ -32,7 +32,7 @@ use super::body::{Incoming, Outgoing};
 use super::guard::{Alarm, Guard};
 use super::head;
 use crate::buffer::Buffer;
-use crate::exchange::Failure;
+use crate::failure::Failure;
 use crate::http1::framing::Framing;
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{H2_LINK_WINDOW, H2_SEND_BUFFER, H2_STREAM_WINDOW, HEAD_BYTES};

@@ -28,7 +28,7 @@ pub enum End {
     BackendsFull,
     /// No backend became free in time.
     QueueTimeout,
-    /// No backend took a connection.
+    /// No backend took a connection, or the one that did takes no request.
     BackendRefused,
     /// No backend took a connection in time.
     ConnectTimeout,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use netstack::tcp::{ConnectionId, Position};
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ struct Logged {
     /// As packets have it.
     wire: Ends,
     scheme: &'static str,
+    /// Other requests share the client's stream.
+    is_multiplexed: bool,
     /// The client's connection; looked up with its first request.
     connection: Option<ConnectionId>,
     /// What the client's stream had carried when the request began.
@@ -79,6 +81,7 @@ impl Record {
                 client,
                 wire,
                 scheme,
+                is_multiplexed: false,
                 connection: None,
                 before: None,
                 began: now,
@@ -119,9 +122,15 @@ impl Record {
         }
         let identity = naming.name(&head.fields, wanted, ids);
         self.watched.describe(head, identity.id.as_ref());
-        if let Some((log, entry)) = self.entry() {
-            entry.describe(head, log.headers());
+        if let Some(log) = &mut self.log
+            && let Some(entry) = &mut log.entry
+        {
+            entry.describe(head, log.log.headers());
             entry.identity = identity;
+            if log.is_multiplexed {
+                // Its head is judged as the text of HTTP/1.1.
+                entry.version = Some(Version::HTTP_2);
+            }
         }
         identity
     }
@@ -251,6 +260,7 @@ impl Logged {
     fn begin(&mut self, buffered: Option<usize>, since: Instant) {
         let now = Instant::now();
         (self.began, self.since, self.running) = (since, now, true);
+        self.is_multiplexed = buffered.is_none();
         let (client, scheme) = (self.client, self.scheme);
         let entry = self.entry.get_or_insert_with(|| Box::new(Entry::new(client, scheme)));
         entry.clear();

@@ -10,6 +10,7 @@ use l7::{Config, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
+use crate::h2_harness;
 use crate::harness::*;
 
 const LIMIT: usize = 300_000;
@@ -249,6 +250,60 @@ async fn room_that_was_set_aside_comes_back() {
         sleep(Duration::from_secs(70)).await;
         assert_eq!(hoard.used(), 0, "one has not read for too long");
         assert_eq!(service.stats().ends.get(End::ClientTimeout), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_http2_is_asked_for_its_body_before_a_backend_is_chosen() {
+    local(async {
+        let seen = Seen::default();
+        let network = Network::new([takes_down(&seen)]);
+        let buffering = buffering(true, true).buffering;
+        let service = network.service(Config { buffering, ..h2_harness::config() });
+        let mut sender = h2_harness::connect(client(&service)).await;
+        let mut request = h2_harness::post("/");
+        request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+        let (mut answer, mut body) = sender.send_request(request, false).unwrap();
+        let proceed = std::future::poll_fn(|cx| answer.poll_informational(cx)).await;
+        assert_eq!(proceed.unwrap().unwrap().status(), 100);
+        for _ in 0..100 {
+            sleep(Duration::from_secs(30)).await;
+            assert_eq!(network.chosen.get(), 0, "no backend waits with us");
+            body.send_data(vec![7; 2000].into(), false).unwrap();
+        }
+        body.send_data(vec![].into(), true).unwrap();
+        assert_eq!(h2_harness::receive(answer).await.unwrap().1, "200000");
+        let (head, length, took) = seen.borrow()[0].clone();
+        assert_eq!((length, took), (200_000, Duration::ZERO));
+        assert_eq!(field(&head, "expect"), None);
+
+        let mut request = h2_harness::post("/");
+        request.headers_mut().insert("content-length", (LIMIT + 1).into());
+        let (answer, _body) = sender.send_request(request, false).unwrap();
+        assert_eq!(h2_harness::receive(answer).await.unwrap().0.status(), 413);
+        assert_eq!(service.stats().ends.get(End::Ok), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_of_http2_holds_no_backend() {
+    local(async {
+        let network = Network::new([gives(250_000)]);
+        let buffering = buffering(false, true).buffering;
+        let service = network.service(Config { buffering, ..h2_harness::config() });
+        let mut sender = h2_harness::connect(client(&service)).await;
+        let first = sender.send_request(h2_harness::get("/"), true).unwrap().0;
+        sleep(Duration::from_secs(1)).await;
+        // The backend is free: its one connection serves the next.
+        let second = sender.send_request(h2_harness::get("/"), true).unwrap().0;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(service.stats().upstream_reuses.get(), 1);
+        let whole = String::from_utf8_lossy(&pattern(250_000, 7)).into_owned();
+        // They share the connection's window: who reads but one waits for ever.
+        let (first, second) = tokio::join!(h2_harness::receive(first), h2_harness::receive(second));
+        assert_eq!((first.unwrap().1 == whole, second.unwrap().1 == whole), (true, true));
     })
     .await;
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
+use crate::h2_harness;
 use crate::harness::*;
 
 /// Keeps lines in memory. Its clock is that of the test.
@@ -421,6 +422,29 @@ async fn a_connection_of_mode_tcp_has_a_line_too() {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(sink.lines(), ["tcp 10.1.0.5:40000 web2 2 5 5 tunnel"]);
         assert_eq!(service.stats().ends.get(End::Tunnel), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_over_http2_are_told_one_by_one() {
+    local(async {
+        let (network, sink) = (Network::new([answers(HELLO)]), Memory::new());
+        let log = access_log("{line} {version} {status} {received} {end} {rule}", &sink);
+        let config = Config { max_body: Some(10), ..h2_harness::config() };
+        let service = logging(&network, config, log);
+        let mut sender = h2_harness::connect(client(&service)).await;
+        let answer = sender.send_request(h2_harness::get("/a"), true).unwrap().0;
+        assert_eq!(h2_harness::receive(answer).await.unwrap().1, "hello");
+        let mut request = h2_harness::post("/b");
+        request.headers_mut().insert("content-length", 11.into());
+        let (answer, _body) = sender.send_request(request, false).unwrap();
+        assert_eq!(h2_harness::receive(answer).await.unwrap().0.status(), 413);
+        sleep(Duration::from_secs(2)).await;
+        let lines = sink.lines();
+        assert_eq!(lines[0], "GET /a HTTP/2 HTTP/2 200 - ok -");
+        assert_eq!(lines[1], "POST /b HTTP/2 HTTP/2 413 - rejected r05");
+        assert_eq!(service.stats().ends.get(End::Ok), 1);
     })
     .await;
 }
