@@ -15,7 +15,7 @@ use tests::bench::{Bench, Scenario, simulate_with};
 use tests::topology::{Mode, vip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What the client asks for: `/1/2/LEN` is answered with `LEN` bytes.
 fn get(len: u32) -> String {

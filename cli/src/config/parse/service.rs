@@ -58,11 +58,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         let why = "a service listens on something";
         item.one_or_more(r, why, LISTENS, |r, item| item.parse(r, value::listen))
     });
-    let mode = table.require(r, "mode", "\"nat\"");
-    let mode = mode.and_then(|item| item.choice(r, "a mode", &MODES));
-    if let Some(mode) = &mode {
-        keys_fit_mode(r, &table, mode);
-    }
+    let mode = mode(r, &mut table);
     let nat = table.take(r, "nat").and_then(|item| item.choice(r, "a kind of NAT", &NATS));
     let tunnel = table.take(r, "tunnel");
     let tunnel = tunnel.and_then(|item| item.choice(r, "an encapsulation", &TUNNELS));
@@ -121,6 +117,13 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         hedge_after,
         access,
     })
+}
+
+fn mode(r: &mut Reader, table: &mut Table<'_>) -> Option<Spanned<Mode>> {
+    let mode = table.require(r, "mode", "\"nat\"");
+    let mode = mode.and_then(|item| item.choice(r, "a mode", &MODES))?;
+    keys_fit_mode(r, table, &mode);
+    Some(mode)
 }
 
 /// Reports keys that mean nothing in this mode. Those that are not supported in any are not reported
