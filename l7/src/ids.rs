@@ -8,7 +8,7 @@ use nat::rng::derive;
 /// Draws names that a seed repeats, and from which nobody finds the seed.
 ///
 /// The run's seed also decides what must not be guessed: sequence numbers, ports. Whoever sees a name of
-/// a request, as every backend does, must learn nothing of it. [`derive`] alone can be inverted.
+/// a request, as every backend does, must learn nothing of it. [`derive()`] alone can be inverted.
 #[derive(Debug)]
 pub struct Ids {
     key: [u64; 2],
