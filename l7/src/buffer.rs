@@ -11,8 +11,7 @@ use crate::limits::{BUFFER_MAX, BUFFER_START};
 /// A bounded queue of bytes: filled at the back, consumed at the front.
 ///
 /// It allocates at first use, doubles when a read fills it, stops at [`BUFFER_MAX`] unless a whole message
-/// is to fit ([`crate::buffering`]), and is kept for the life of the connection, so that a request
-/// allocates nothing.
+/// is to fit ([`crate::buffering`]), and keeps what it has, so that a request allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,

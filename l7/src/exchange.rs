@@ -41,7 +41,8 @@ use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::upstream::{Connect, Tries, Turn};
 
-/// The buffers of a client connection, used by every exchange on it.
+/// The buffers of a client connection, used by every exchange on it. A service lends them to connections
+/// that have something to do ([`Service::lend`]).
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) client_in: Buffer,
@@ -55,6 +56,12 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
+    /// Whether nothing waits in any of them.
+    pub(crate) fn are_empty(&self) -> bool {
+        let Self { client_in, client_out, upstream_in, upstream_out, .. } = self;
+        [client_in, client_out, upstream_in, upstream_out].iter().all(|buffer| buffer.is_empty())
+    }
+
     /// Forgets all, and gives up memory that only a large body needed.
     pub(crate) fn clear(&mut self) {
         let Self { client_in, client_out, upstream_in, upstream_out, head, response } = self;

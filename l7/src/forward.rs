@@ -19,6 +19,7 @@ use crate::deadline::Deadline;
 use crate::exchange::{Buffers, Delivered, Exchange, Rest};
 use crate::failure::Failure;
 use crate::h2;
+use crate::h2::upstream::Links;
 use crate::http1::reject::Reject;
 use crate::log::Record;
 use crate::request::Request;
@@ -85,7 +86,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         self.deadline.set_end(None);
         // The backend is free by now.
         match answer.rest {
-            Some(rest) => self.deliver(rest, outcome).await,
+            Some(rest) => Box::pin(self.deliver(rest, outcome)).await,
             None => outcome,
         }
     }
@@ -114,15 +115,18 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         let mut again: Option<Turn> = None;
         let (mut replaced, mut replayed) = (false, 0);
         loop {
-            let mut attempt = match self.attempt(again.take(), tries).await {
-                Ok(attempt) => attempt,
-                Err(none) => return self.apologise(none, request),
-            };
-            let mut begun = None;
+            let (mut turn, (mut backend, mut history)) =
+                match self.attempt(again.take(), tries).await {
+                    Ok(reached) => reached,
+                    Err(none) => return self.apologise(none, request),
+                };
+            let (mut raced, mut input) = (Ok(()), None);
             if let Some(after) = request.hedge_after(&service.config) {
-                begun = Some(Box::pin(self.hedge(&mut attempt, after, tries)).await);
+                let first = Attempt::new(turn, (backend, history));
+                let (best, result) = Box::pin(self.hedge(first, after, tries)).await;
+                (turn, backend, history) = (best.turn, best.stream, best.history);
+                (raced, input) = (result, Some(best.input));
             }
-            let Attempt { turn, stream: mut backend, history, input, .. } = attempt;
             let local = backend.plain().and_then(C::local_addr);
             let mut exchange = Exchange::new(
                 self.client,
@@ -134,12 +138,12 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 service,
             )
             .with_tries(tries, replayed)
-            .begun(begun.as_ref().map(|_| input));
+            .begun(input);
             exchange.is_timed = self.record.is_timed();
             exchange.is_collected = answer.is_collected;
-            let result = match begun {
-                Some(Err(failure)) => Err(failure),
-                _ => exchange.run().await,
+            let result = match raced {
+                Ok(()) => exchange.run().await,
+                Err(failure) => Err(failure),
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
             let (told, untouched) = (exchange.told(), exchange.body_untouched());
@@ -148,7 +152,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             let failure = match result {
                 Ok(Delivered::Tunnel) => {
                     turn.succeeded();
-                    self.tunnel(backend, local).await;
+                    Box::pin(self.tunnel(backend, local)).await;
                     return Outcome::Ended;
                 }
                 Ok(Delivered::Response { close, reusable }) => {
@@ -182,7 +186,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         &mut self,
         mut again: Option<Turn>,
         tries: &mut Tries<'_>,
-    ) -> Result<Attempt<Upstream<C::Stream>>, NoUpstream> {
+    ) -> Result<(Turn, (Upstream<C::Stream>, History)), NoUpstream> {
         let service = self.service;
         loop {
             let fresh = again.is_some();
@@ -195,7 +199,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             let Some(connection) = reached else { continue };
             let local = connection.0.plain().and_then(C::local_addr);
             self.record.reached(local, turn.address, connection.1.kept);
-            return Ok(Attempt::new(turn, connection));
+            return Ok((turn, connection));
         }
     }
 
@@ -218,13 +222,13 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     }
 
     /// Sends the request by `attempt`, and to a second backend too if no byte of an answer has come `after`
-    /// a time. Whoever begins to answer first is in `attempt` then.
+    /// a time. Whoever begins to answer first is what comes back.
     async fn hedge(
         &mut self,
-        attempt: &mut Attempt<Upstream<C::Stream>>,
+        mut attempt: Attempt<Upstream<C::Stream>>,
         after: Duration,
         tries: &mut Tries<'_>,
-    ) -> Result<(), Failure> {
+    ) -> (Attempt<Upstream<C::Stream>>, Result<(), Failure>) {
         let Self { service, deadline, client, record, private, .. } = self;
         let private = *private;
         let Buffers { client_in, head, .. } = &mut *self.buffers;
@@ -251,7 +255,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         };
         let raced = hedge::race(attempt.begin(head), after, make_rival, stop).await;
         if let (Raced::Second, Some(rival)) = (&raced, &mut rival) {
-            std::mem::swap(attempt, rival);
+            std::mem::swap(&mut attempt, rival);
         } else if rival.is_some() {
             self.record.abandoned(attempt.turn.address);
         }
@@ -260,11 +264,12 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         {
             loser.turn.failed();
         }
-        match raced {
+        let result = match raced {
             Raced::First | Raced::Second => Ok(()),
             Raced::Neither => Err(Failure::Closed),
             Raced::Stopped(failure) => Err(failure),
-        }
+        };
+        (attempt, result)
     }
 
     /// A backend to try, after a wait if all are at their limits.
@@ -289,7 +294,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         let Some(room) = self.service.hoard.reserve(length) else { return Ok(None) };
         let (framing, timeouts) = (request.framing, &config.timeouts);
         let buffers = (client_in, client_out);
-        buffering::collect(self.client, buffers, self.deadline, framing, limit, timeouts).await?;
+        let client = &mut *self.client;
+        let collected =
+            buffering::collect(client, buffers, self.deadline, framing, limit, timeouts);
+        Box::pin(collected).await?;
         Ok(Some(room))
     }
 
@@ -393,32 +401,39 @@ async fn reach<C: Connect>(
         Some(Private { pool, links, header }) => (pool, links, &header[..]),
         None => (&service.pool, &service.links, &[][..]),
     };
+    let kept = !fresh && !service.config.http2_backends;
+    if let Some((stream, history)) = kept.then(|| pool.take(turn.backend, turn.address)).flatten() {
+        stats.upstream_reuses.bump();
+        stats.count_sent_to(turn.backend);
+        return Some((Upstream::Http1(Plain(stream)), history));
+    }
     let (connector, timeouts) = (&service.connector, &service.config.timeouts);
     let way = Way { connector, timeouts, header, secure: true };
-    if service.config.http2_backends {
-        let Some((stream, reused)) = h2::upstream::reach(service, links, &way, turn, tried).await
-        else {
-            stats.upstream_failures.bump();
-            return None;
-        };
+    // Few requests wait for a connection, and the others should not carry what that needs.
+    let made = Box::pin(make(service, links, &way, turn, tried)).await;
+    if made.is_some() {
         stats.count_sent_to(turn.backend);
-        let mut history = History::new();
-        history.kept = reused;
-        return Some((Upstream::Http2(stream), history));
-    }
-    let kept = if fresh { None } else { pool.take(turn.backend, turn.address) };
-    let reached = if let Some(kept) = kept {
-        stats.upstream_reuses.bump();
-        kept
     } else {
-        let Some(stream) = way.connect(turn, tried).await else {
-            stats.upstream_failures.bump();
-            return None;
-        };
-        stats.upstream_connects.bump();
-        (stream, History::new())
-    };
-    stats.count_sent_to(turn.backend);
-    let (stream, history) = reached;
+        stats.upstream_failures.bump();
+    }
+    made
+}
+
+/// The same where no idle connection will do: a new one, or a stream of one that is shared.
+async fn make<C: Connect>(
+    service: &Service<C>,
+    links: &Links,
+    way: &Way<'_, C>,
+    turn: &Turn,
+    tried: &mut Tried,
+) -> Option<(Upstream<C::Stream>, History)> {
+    let mut history = History::new();
+    if service.config.http2_backends {
+        let (stream, kept) = h2::upstream::reach(service, links, way, turn, tried).await?;
+        history.kept = kept;
+        return Some((Upstream::Http2(Box::new(stream)), history));
+    }
+    let stream = way.connect(turn, tried).await?;
+    service.stats.upstream_connects.bump();
     Some((Upstream::Http1(Plain(stream)), history))
 }

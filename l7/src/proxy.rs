@@ -4,7 +4,8 @@
 //! A connection is a loop: wait for a head, judge and re-encode it, exchange it with a backend,
 //! decide whether the connection lives on. Requests that arrive early (pipelining) wait in the
 //! connection's buffer, so responses leave in order; after an error what waits is thrown away (R14).
-//! Nothing is spawned, nothing boxed and, once its buffers exist, nothing allocated for a request.
+//! Nothing is spawned, nothing boxed and, once there are buffers, nothing allocated for a request. A
+//! connection that waits for a request has no buffers: those of the last to wait serve the next to wake.
 //!
 //! A connection ends in one of three ways. Orderly: our side is shut down. Lingering: the same, and
 //! what the client still sends is read and thrown away for a moment, so that the answer is not lost
@@ -57,7 +58,13 @@ pub async fn serve<S, C>(
 }
 
 /// Serves one client connection of which that is known to its end.
-pub(crate) async fn serve_accepted<S, C>(client: S, accepted: Accepted, service: Rc<Service<C>>)
+///
+/// The future holds little but the connection: there is one for each client that is idle.
+pub(crate) fn serve_accepted<S, C>(
+    client: S,
+    accepted: Accepted,
+    service: Rc<Service<C>>,
+) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
@@ -65,20 +72,14 @@ where
     service.stats.connections.bump();
     let private = service.private(accepted.ends);
     let origin = Origin::new(accepted, private);
-    if origin.session.as_ref().is_some_and(|session| session.is_http2()) {
-        return h2::server::serve(client, origin, service).await;
-    }
-    let plain = !origin.secure;
     let record = origin.record(&service);
     let deadline = Deadline::after(service.config.timeouts.idle);
-    let mut connection =
-        Connection { client, origin, service, deadline, buffers: Buffers::default(), record };
-    if plain && connection.service.config.http2.prior_knowledge && connection.has_preface().await {
-        return connection.continue_as_h2().await;
-    }
-    connection.run().await;
-    if let Some(private) = &connection.origin.private {
-        private.pool.clear();
+    let mut connection = Connection { client, origin, service, deadline, record };
+    async move {
+        match connection.version().await {
+            Version::Http1(buffers) => connection.run(buffers).await,
+            Version::Http2(input) => Box::pin(connection.continue_as_h2(input)).await,
+        }
     }
 }
 
@@ -87,9 +88,17 @@ struct Connection<S, C: Connect> {
     origin: Origin<C::Stream>,
     service: Rc<Service<C>>,
     deadline: Deadline,
-    buffers: Buffers,
     record: Record,
 }
+
+/// Which HTTP a client speaks, with what has been read of it.
+enum Version {
+    Http1(Lease),
+    Http2(Buffer),
+}
+
+/// The buffers of a connection that has something to do; none while it is idle.
+type Lease = Option<Box<Buffers>>;
 
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,23 +121,41 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: Connect,
 {
-    async fn run(&mut self) {
-        while let Some(extent) = self.next_head().await {
-            match self.serve_request(extent).await {
-                After::Keep => {}
-                After::Close => return self.shutdown().await,
-                After::Linger => return self.linger().await,
-                After::Abort => return,
+    /// Serves requests to the end of the connection; `buffers` hold what has been read.
+    async fn run(&mut self, mut buffers: Lease) {
+        while let Some((mut lent, extent)) = self.next_head(buffers.take()).await {
+            match self.serve_request(&mut lent, extent).await {
+                After::Keep => buffers = Some(lent),
+                After::Close => {
+                    self.shutdown().await;
+                    break;
+                }
+                After::Linger => {
+                    self.linger(&mut lent).await;
+                    break;
+                }
+                After::Abort => break,
             }
+        }
+        if let Some(private) = &self.origin.private {
+            private.pool.clear();
         }
     }
 
-    /// Reads on until it is clear whether the client begins with the preface of HTTP/2.
-    async fn has_preface(&mut self) -> bool {
-        let Self { client, buffers, deadline, service, .. } = self;
+    /// Reads on, where both are possible, until it is clear whether the client begins with the preface of
+    /// HTTP/2.
+    async fn version(&mut self) -> Version {
+        let Self { client, origin, deadline, service, .. } = self;
+        if origin.session.as_ref().is_some_and(|session| session.is_http2()) {
+            return Version::Http2(Buffer::new());
+        }
+        if origin.secure || !service.config.http2.prior_knowledge {
+            return Version::Http1(None);
+        }
+        let mut lease = None;
         let mut begun = false;
-        let input = &mut buffers.client_in;
-        poll_fn(|cx| {
+        let is_http2 = poll_fn(|cx| {
+            let input = &mut service.lend(&mut lease).client_in;
             loop {
                 let filled = input.filled();
                 let common = filled.len().min(PREFACE.len());
@@ -145,35 +172,44 @@ where
                         deadline.restart(service.config.timeouts.head);
                     }
                     Poll::Ready(_) => return Poll::Ready(false),
-                    Poll::Pending => return deadline.poll(cx).map(|()| false),
+                    Poll::Pending => break,
                 }
             }
-        })
-        .await
+            service.take_back_if_empty(&mut lease);
+            deadline.poll(cx).map(|()| false)
+        });
+        if is_http2.await {
+            Version::Http2(lease.map(|buffers| buffers.client_in).unwrap_or_default())
+        } else {
+            Version::Http1(lease)
+        }
     }
 
-    async fn continue_as_h2(self) {
-        let client = Begun { begin: self.buffers.client_in, stream: self.client };
+    async fn continue_as_h2(self, input: Buffer) {
+        let client = Begun { begin: input, stream: self.client };
         h2::server::serve(client, self.origin, self.service).await;
     }
 
-    /// Waits for a whole request head. Ends the connection itself if there will be none.
-    async fn next_head(&mut self) -> Option<Extent> {
+    /// Waits for a whole request head: where it is, and what it is in. Ends the connection itself if there
+    /// will be none.
+    async fn next_head(&mut self, mut lease: Lease) -> Option<(Box<Buffers>, Extent)> {
         let mut scanner = Scanner::default();
         let mut begun = false;
         self.deadline.restart(self.service.config.timeouts.idle);
-        match poll_fn(|cx| self.poll_head(cx, &mut scanner, &mut begun)).await {
-            Next::Head(extent) => return Some(extent),
+        let next = poll_fn(|cx| self.poll_head(cx, &mut lease, &mut scanner, &mut begun)).await;
+        let mut buffers = lease.unwrap_or_default();
+        match next {
+            Next::Head(extent) => return Some((buffers, extent)),
             Next::Refused(reject) => {
-                self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
-                self.record.refused(self.buffers.client_in.filled());
-                self.refuse(reject).await;
+                self.record.begin(Some(buffers.client_in.len()), self.deadline.since());
+                self.record.refused(buffers.client_in.filled());
+                self.refuse(&mut buffers, reject).await;
                 self.record.finish(0, &self.service.stats.ends);
-                self.linger().await;
+                self.linger(&mut buffers).await;
             }
-            Next::Ended if begun && self.buffers.client_in.filled() != b"\r\n" => {
-                self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
-                self.record.refused(self.buffers.client_in.filled());
+            Next::Ended if begun && buffers.client_in.filled() != b"\r\n" => {
+                self.record.begin(Some(buffers.client_in.len()), self.deadline.since());
+                self.record.refused(buffers.client_in.filled());
                 self.record.ended(End::ClientGone);
                 self.record.finish(0, &self.service.stats.ends);
                 self.shutdown().await;
@@ -186,10 +222,11 @@ where
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
+        lease: &mut Lease,
         scanner: &mut Scanner,
         begun: &mut bool,
     ) -> Poll<Next> {
-        let input = &mut self.buffers.client_in;
+        let input = &mut self.service.lend(lease).client_in;
         loop {
             if !input.is_empty() {
                 if !*begun && self.record.is_timed() {
@@ -217,9 +254,7 @@ where
                 Poll::Pending => break,
             }
         }
-        if !*begun {
-            input.shrink();
-        }
+        self.service.take_back_if_empty(lease);
         match self.deadline.poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) if *begun => Poll::Ready(Next::Refused(HEAD_TIMEOUT)),
@@ -227,27 +262,27 @@ where
         }
     }
 
-    async fn serve_request(&mut self, extent: Extent) -> After {
-        self.record.begin(Some(self.buffers.client_in.len()), self.deadline.since());
-        let after = match self.prepare(extent) {
+    async fn serve_request(&mut self, buffers: &mut Buffers, extent: Extent) -> After {
+        self.record.begin(Some(buffers.client_in.len()), self.deadline.since());
+        let after = match self.prepare(buffers, extent) {
             Ok(request) => {
                 self.service.stats.requests.bump();
-                self.forward(&request).await
+                self.forward(buffers, &request).await
             }
             Err(reject) => {
-                let head = self.buffers.client_in.filled();
+                let head = buffers.client_in.filled();
                 self.record.refused(head.get(extent.start..).unwrap_or_default());
-                self.refuse(reject).await;
+                self.refuse(buffers, reject).await;
                 After::Linger
             }
         };
-        self.record.finish(self.buffers.client_in.len(), &self.service.stats.ends);
+        self.record.finish(buffers.client_in.len(), &self.service.stats.ends);
         after
     }
 
     /// Judges the head at the front of the client's buffer and writes what to forward.
-    fn prepare(&mut self, extent: Extent) -> Result<Request, Reject> {
-        let Buffers { client_in, head, .. } = &mut self.buffers;
+    fn prepare(&mut self, buffers: &mut Buffers, extent: Extent) -> Result<Request, Reject> {
+        let Buffers { client_in, head, .. } = buffers;
         let bytes = client_in.filled().get(extent.start..extent.end).unwrap_or_default();
         let (service, record) = (&self.service, &mut self.record);
         let mut request = request::prepare(bytes, service, &self.origin, record, head)?;
@@ -257,42 +292,34 @@ where
     }
 
     /// Has `request` answered by a backend, or answers it.
-    async fn forward(&mut self, request: &Request) -> After {
+    async fn forward(&mut self, buffers: &mut Buffers, request: &Request) -> After {
         let forward = Forward {
             client: &mut Plain(&mut self.client),
             peer: self.origin.ends.client,
             service: &self.service,
-            buffers: &mut self.buffers,
+            buffers,
             deadline: &mut self.deadline,
             record: &mut self.record,
             private: self.origin.private.as_ref(),
         };
         match forward.run(request).await {
-            Outcome::Delivered { close, body_sent } => self.after_response(close, body_sent),
+            Outcome::Delivered { close, body_sent } => after_response(buffers, close, body_sent),
             Outcome::Own { status, detail, body_read } => {
-                self.notify(status, detail, request, body_read).await
+                self.notify(buffers, (status, detail), request, body_read).await
             }
             Outcome::Refused(reject) => {
-                self.refuse(reject).await;
+                self.refuse(buffers, reject).await;
                 After::Linger
             }
             Outcome::Ended => After::Abort,
         }
     }
 
-    fn after_response(&self, close: bool, body_sent: bool) -> After {
-        match (close, body_sent && self.buffers.client_in.is_empty()) {
-            (false, _) => After::Keep,
-            (true, true) => After::Close,
-            (true, false) => After::Linger,
-        }
-    }
-
     /// Sends a response of our own to a request whose body has been read to its end, or not.
     async fn notify(
         &mut self,
-        status: StatusCode,
-        detail: &str,
+        buffers: &mut Buffers,
+        (status, detail): (StatusCode, &str),
         request: &Request,
         body_read: bool,
     ) -> After {
@@ -302,32 +329,33 @@ where
         encode::notice(status, detail, &request.method, delivery, &mut text);
         self.service.stats.count_response(status);
         self.record.answered(status);
-        if !self.send(&text).await {
+        if !self.send(buffers, &text).await {
             return After::Abort;
         }
-        self.after_response(delivery.close, body_read)
+        after_response(buffers, delivery.close, body_read)
     }
 
     /// Answers a message that broke a rule.
-    async fn refuse(&mut self, reject: Reject) {
+    async fn refuse(&mut self, buffers: &mut Buffers, reject: Reject) {
         tracing::debug!(peer = %self.origin.ends.client, %reject, "request refused");
         self.service.stats.count_rejected(reject.rule);
         self.service.stats.count_response(reject.status);
         self.record.rejected(&reject);
         let mut text = Vec::new();
         reject.write_to(&mut text);
-        if !self.send(&text).await {
+        if !self.send(buffers, &text).await {
             self.service.stats.aborted.bump();
         }
     }
 
     /// Writes `text` after what waits to be written. Whether that was possible.
-    async fn send(&mut self, text: &[u8]) -> bool {
-        self.buffers.client_out.push(text);
+    async fn send(&mut self, buffers: &mut Buffers, text: &[u8]) -> bool {
+        let output = &mut buffers.client_out;
+        output.push(text);
         self.deadline.restart(self.service.config.timeouts.body);
         poll_fn(|cx| {
-            while !self.buffers.client_out.is_empty() {
-                match self.buffers.client_out.poll_drain(cx, &mut self.client, usize::MAX) {
+            while !output.is_empty() {
+                match output.poll_drain(cx, &mut self.client, usize::MAX) {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
                     Poll::Pending => return self.deadline.poll(cx).map(|()| false),
@@ -352,10 +380,10 @@ where
     }
 
     /// Ends our side, then reads and forgets what the client still sends.
-    async fn linger(&mut self) {
+    async fn linger(&mut self, buffers: &mut Buffers) {
         self.shutdown().await;
         let mut left = LINGER_BYTES;
-        let input: &mut Buffer = &mut self.buffers.client_in;
+        let input = &mut buffers.client_in;
         poll_fn(|cx| {
             while left > 0 {
                 input.clear();
@@ -368,6 +396,14 @@ where
             Poll::Ready(())
         })
         .await;
+    }
+}
+
+fn after_response(buffers: &Buffers, close: bool, body_sent: bool) -> After {
+    match (close, body_sent && buffers.client_in.is_empty()) {
+        (false, _) => After::Keep,
+        (true, true) => After::Close,
+        (true, false) => After::Linger,
     }
 }
 

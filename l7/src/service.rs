@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::buffering::{Buffering, Hoard};
+use crate::exchange::Buffers;
 use crate::h2::Seat;
 use crate::h2::upstream::Links;
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::identity::Naming;
 use crate::ids::Ids;
-use crate::limits::HOARD;
+use crate::limits::{HOARD, SPARE_BUFFERS};
 use crate::log::AccessLog;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::stats::Stats;
@@ -122,6 +123,9 @@ pub struct Service<C: Connect> {
     pub(crate) budget: Option<Budget>,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<ServiceWatch>,
+    /// Buffers that no connection of HTTP/1 needs now.
+    #[expect(clippy::vec_box, reason = "they are lent as boxes, and not made anew")]
+    spares: RefCell<Vec<Box<Buffers>>>,
     /// Buffers of requests over HTTP/2, for the next.
     pub(crate) seats: RefCell<Vec<Seat>>,
     /// Connections to backends that speak HTTP/2.
@@ -146,6 +150,7 @@ impl<C: Connect> Service<C> {
             budget,
             stats: Stats::default(),
             watch: None,
+            spares: RefCell::default(),
             seats: RefCell::default(),
             links: Links::default(),
             draining: watch::Sender::new(false),
@@ -198,6 +203,22 @@ impl<C: Connect> Service<C> {
     /// Its idle connections.
     pub const fn pool(&self) -> &Rc<Pool<C::Stream>> {
         &self.pool
+    }
+
+    /// What `lease` holds: buffers that were used before, if it held none.
+    pub(crate) fn lend<'a>(&self, lease: &'a mut Option<Box<Buffers>>) -> &'a mut Buffers {
+        lease.get_or_insert_with(|| self.spares.borrow_mut().pop().unwrap_or_default())
+    }
+
+    /// Takes back what was lent, if nothing is in it: an idle connection should not hold it.
+    pub(crate) fn take_back_if_empty(&self, lease: &mut Option<Box<Buffers>>) {
+        if let Some(mut buffers) = lease.take_if(|buffers| buffers.are_empty()) {
+            let mut spares = self.spares.borrow_mut();
+            if spares.len() < SPARE_BUFFERS {
+                buffers.clear();
+                spares.push(buffers);
+            }
+        }
     }
 
     /// Lets all connections end after the requests that are in progress on them.

@@ -222,12 +222,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
 }
 
 /// A way to a backend, as one exchange uses it.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and no box for either version")]
 pub(crate) enum Upstream<T> {
     /// A connection of HTTP/1.
     Http1(Plain<T>),
-    /// A stream of HTTP/2.
-    Http2(h2::upstream::Stream),
+    /// A stream of HTTP/2; boxed, for it is large and this is moved about.
+    Http2(Box<h2::upstream::Stream>),
 }
 
 impl<T> Upstream<T> {

@@ -252,7 +252,8 @@ impl ProxyFrom {
         if self.networks.is_empty() || !self.has(peer) {
             return Ok(own);
         }
-        let received = tokio::time::timeout(limit, receive(stream)).await;
+        // Boxed, or every connection would carry what few need.
+        let received = Box::pin(tokio::time::timeout(limit, receive(stream))).await;
         Ok(received.unwrap_or(Err(Unserved::SlowProxyHeader))?.unwrap_or(own))
     }
 }
