@@ -125,17 +125,16 @@ where
     async fn run(&mut self, mut buffers: Lease) {
         while let Some((mut lent, extent)) = self.next_head(buffers.take()).await {
             match self.serve_request(&mut lent, extent).await {
-                After::Keep => buffers = Some(lent),
-                After::Close => {
-                    self.shutdown().await;
-                    break;
+                After::Keep => {
+                    buffers = Some(lent);
+                    continue;
                 }
-                After::Linger => {
-                    self.linger(&mut lent).await;
-                    break;
-                }
-                After::Abort => break,
+                After::Close => self.shutdown().await,
+                After::Linger => self.linger(&mut lent).await,
+                After::Abort => {}
             }
+            self.service.take_back(lent);
+            break;
         }
         if let Some(private) = &self.origin.private {
             private.pool.clear();
