@@ -26,7 +26,7 @@ pub const TRAILER_BYTES: usize = 8 * 1024;
 pub const BODY_BYTES: u64 = i64::MAX as u64;
 
 /// A connection buffer's first size.
-pub const BUFFER_START: usize = 8 * 1024;
+pub const BUFFER_START: usize = 2 * 1024;
 /// A connection buffer's last size: it doubles while reads fill it. Must exceed [`HEAD_BYTES`].
 pub const BUFFER_MAX: usize = 64 * 1024;
 /// Bytes of messages that are buffered whole, over all connections, unless a service is given another
@@ -88,7 +88,7 @@ pub const H2_CANCELLATIONS_PER_SECOND: u32 = 50;
 pub const H2_CONTROL_FRAMES: u32 = 1000;
 /// The same by the second.
 pub const H2_CONTROL_FRAMES_PER_SECOND: u32 = 100;
-/// Buffers of connections of HTTP/1 that a service keeps for the next that has something to do: some 25 KiB
+/// Buffers of connections of HTTP/1 that a service keeps for the next that has something to do: some 8 KiB
 /// each.
 pub const SPARE_BUFFERS: usize = 128;
 /// Buffers of requests over HTTP/2 that a service keeps for the next.

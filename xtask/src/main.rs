@@ -23,9 +23,10 @@ on /run) and says which Debian packages are missing. Tables go to stdout, progre
 
   --rounds N     rounds, 1 to 50 [5]; rivals take turns within a round
   --seconds S    seconds that each measurement lasts, 1 to 60 [3]
-  --http         measure keep-alive requests too, and the balancers of layer 7
-  --only LIST    only these, with commas between: measures (stream, connect, http), rivals (direct,
-                 nft, haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own;
+  --http         measure all that is measured of HTTP too, and the balancers of layer 7
+  --only LIST    only these, with commas between: measures (stream, connect, http, tls, tls-connect,
+                 h2, download, upload, p99, idle, idle-tls, syscalls, acks), rivals (direct, nft,
+                 haproxy-tcp, haproxy-http, nginx, balun-l4, balun-l7; balun is both of its own;
                  balun-capture is balun-l4 with [capture] on, to be named beside it)
   --balun PATH   measure this binary instead of building one
 

@@ -1,10 +1,10 @@
-//! The servers: nginx with a body of 15 bytes in both namespaces, iperf3 in the first.
+//! The servers: nginx with a body of 15 bytes and one of 256 MiB in both namespaces, iperf3 in the first.
 
 use super::children::{Child, Errors};
-use super::measure::Measure;
+use super::measure::{Measure, large_file};
 use super::tools::Tool;
 use super::topology::{Node, STREAM_PORT, WEB_PORT};
-use super::{Failure, Site};
+use super::{Failure, Site, sink};
 
 /// What the web servers answer.
 pub(super) const BODY: &str = "hello, backend!";
@@ -14,6 +14,15 @@ pub(super) const BODY: &str = "hello, backend!";
 /// The web servers are always there: that the balancer is ready is asked over HTTP.
 pub(super) fn start(site: &Site<'_>, measure: Measure) -> Result<Vec<Child>, Failure> {
     let mut children = Vec::new();
+    if measure == Measure::Upload {
+        for node in [Node::Web1, Node::Web2] {
+            sink::start(site.topology, node)?;
+        }
+        return Ok(children);
+    }
+    if measure == Measure::Download {
+        large_file(site)?;
+    }
     for node in [Node::Web1, Node::Web2] {
         let mut web = web(site, node)?;
         site.topology.wait_for_listener(node, WEB_PORT, || web.check())?;
@@ -40,9 +49,11 @@ http {{
         listen {WEB_PORT} backlog=4096;
         default_type text/plain;
         location / {{ return 200 \"{BODY}\"; }}
+        location = /large {{ root {folder}; sendfile on; }}
     }}
 }}
 ",
+        folder = site.scratch.directory().display(),
         head = nginx_head(site),
         paths = nginx_paths(site),
     );

@@ -121,6 +121,11 @@ impl Child {
         Ok(Self { name, process, output: output_path, errors: errors_path })
     }
 
+    /// Its process group, which is its own number too.
+    pub(super) fn group(&self) -> u32 {
+        self.process.id()
+    }
+
     /// An error with its last words if the process has ended.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         match self.process.try_wait() {

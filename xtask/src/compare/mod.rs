@@ -18,6 +18,7 @@
 
 mod backend;
 mod build;
+mod certificate;
 mod children;
 mod interrupt;
 mod machine;
@@ -25,6 +26,7 @@ mod measure;
 mod options;
 mod results;
 mod rival;
+mod sink;
 mod table;
 mod tools;
 mod topology;
@@ -33,6 +35,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use self::certificate::Certificate;
 use self::children::Scratch;
 use self::measure::Measure;
 use self::options::Options;
@@ -62,6 +65,8 @@ struct Site<'a> {
     scratch: &'a Scratch,
     /// The binary under test, or why there is none.
     balun: &'a Result<PathBuf, String>,
+    /// Of services within TLS; none if nobody asks for one.
+    certificate: Option<&'a Certificate>,
 }
 
 /// Writes `text` to stdout.
@@ -182,11 +187,13 @@ fn session(
     if rival.wires() == Wires::Veth {
         topology.join_by_veth()?;
     }
-    let site = Site { topology: &topology, scratch, balun };
+    let certificate = measure.is_secure().then(|| Certificate::make(scratch)).transpose()?;
+    let certificate = certificate.as_ref();
+    let site = Site { topology: &topology, scratch, balun, certificate };
     let mut backends = backend::start(&site, measure)?;
     let mut running = rival.start(&site)?;
     running.wait_until_ready(&site)?;
-    let value = measure.take(&site, running.target, seconds)?;
+    let value = measure.take(&site, &running, seconds)?;
     // A figure got while something had died is a figure of something else.
     running.check()?;
     for backend in &mut backends {

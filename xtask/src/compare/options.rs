@@ -10,6 +10,9 @@ use super::rival::{Layer, Rival};
 const ROUNDS: RangeInclusive<usize> = 1..=50;
 const SECONDS: RangeInclusive<usize> = 1..=60;
 
+/// What is measured without `--http`.
+const LAYER_4: [Measure; 2] = [Measure::Stream, Measure::Connect];
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
@@ -47,11 +50,10 @@ impl Options {
             }
         }
         if measures.is_empty() {
-            measures = Measure::ALL.to_vec();
-            measures.retain(|&measure| http || measure != Measure::Http);
+            measures = if http { Measure::ALL.to_vec() } else { LAYER_4.to_vec() };
         }
         if rivals.is_empty() {
-            let layer_7 = http || measures.contains(&Measure::Http);
+            let layer_7 = http || measures.iter().any(|measure| !LAYER_4.contains(measure));
             rivals = Rival::ALL.to_vec();
             rivals.retain(|rival| layer_7 || rival.layer() == Layer::Four);
             rivals.retain(|rival| !rival.is_special());
@@ -65,7 +67,7 @@ impl Options {
 
     /// Those chosen that can do `measure`.
     pub(super) fn rivals_of(&self, measure: Measure) -> Vec<Rival> {
-        self.rivals.iter().copied().filter(|rival| rival.does(measure)).collect()
+        self.rivals.iter().copied().filter(|&rival| measure.is_for(rival)).collect()
     }
 
     /// A line for the report.

@@ -7,19 +7,48 @@ use super::results::{Results, Series, median};
 use super::rival::Rival;
 
 /// What balun wants to reach: its own rival name, another's, and the least ratio between them.
-const TARGETS: [(Measure, Rival, Rival, f64); 4] = [
+const TARGETS: [(Measure, Rival, Rival, f64); 20] = [
     (Measure::Stream, Rival::BalunL4, Rival::Nft, 0.8),
     (Measure::Stream, Rival::BalunL4, Rival::HaproxyTcp, 1.4),
     (Measure::Stream, Rival::BalunCapture, Rival::BalunL4, 0.85),
     (Measure::Connect, Rival::BalunCapture, Rival::BalunL4, 0.85),
+    (Measure::Connect, Rival::BalunL7, Rival::Nginx, 1.5),
+    (Measure::Connect, Rival::BalunL7, Rival::HaproxyHttp, 1.5),
+    (Measure::Http, Rival::BalunL7, Rival::Nginx, 1.4),
+    (Measure::Http, Rival::BalunL7, Rival::HaproxyHttp, 1.4),
+    (Measure::Tls, Rival::BalunL7, Rival::Nginx, 1.2),
+    (Measure::Tls, Rival::BalunL7, Rival::HaproxyHttp, 1.2),
+    (Measure::TlsConnect, Rival::BalunL7, Rival::Nginx, 1.0),
+    (Measure::TlsConnect, Rival::BalunL7, Rival::HaproxyHttp, 1.0),
+    (Measure::Http2, Rival::BalunL7, Rival::Nginx, 1.2),
+    (Measure::Http2, Rival::BalunL7, Rival::HaproxyHttp, 1.2),
+    (Measure::Download, Rival::BalunL7, Rival::Nginx, 1.0),
+    (Measure::Download, Rival::BalunL7, Rival::HaproxyHttp, 1.0),
+    (Measure::Upload, Rival::BalunL7, Rival::Nginx, 1.0),
+    (Measure::Upload, Rival::BalunL7, Rival::HaproxyHttp, 1.0),
+    (Measure::Latency, Rival::BalunL7, Rival::Nginx, 1.0),
+    (Measure::Latency, Rival::BalunL7, Rival::HaproxyHttp, 1.0),
 ];
 
-/// The table of one measure, with a line for each of `rivals`, fastest first.
+/// What a figure of balun itself may be at most.
+const LIMITS: [(Measure, Rival, f64); 4] = [
+    (Measure::Idle, Rival::BalunL7, 6.0 * 1024.0),
+    (Measure::IdleTls, Rival::BalunL7, 24.0 * 1024.0),
+    (Measure::Syscalls, Rival::BalunL7, 4.1),
+    (Measure::Acks, Rival::BalunL7, 0.05),
+];
+
+/// The table of one measure, with a line for each of `rivals`, the best first.
 pub(super) fn render(measure: Measure, rivals: &[Rival], results: &Results) -> String {
     let own: Vec<Rival> = rivals.iter().copied().filter(|rival| rival.is_balun()).collect();
     let mut lines: Vec<Line> =
         rivals.iter().map(|&rival| Line::new(measure, rival, &own, results)).collect();
-    lines.sort_by(|a, b| b.median.unwrap_or(0.0).total_cmp(&a.median.unwrap_or(0.0)));
+    // Those without a figure last.
+    let rank = |line: &Line| match (measure.is_cost(), line.median) {
+        (true, median) => median.unwrap_or(f64::INFINITY),
+        (false, median) => -median.unwrap_or(0.0),
+    };
+    lines.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
 
     let mut header = vec!["rival".to_owned(), measure.unit().to_owned(), "min to max".to_owned()];
     header.extend(own.iter().map(|rival| format!("{} is", rival.name())));
@@ -72,7 +101,7 @@ impl Line {
         let mut cells = row(rival, figures, own.len(), verdict(measure, rival, results));
         for (index, &own) in own.iter().enumerate() {
             let ratio = results.of(measure, own).filter(|_| own != rival);
-            if let Some(ratio) = ratio.and_then(|own| own.ratio_to(series)) {
+            if let Some(ratio) = ratio.and_then(|own| advantage(measure, own, series)) {
                 cells[3 + index] = format!("{ratio:.2}×");
             }
         }
@@ -95,8 +124,22 @@ fn row(
     cells
 }
 
-/// What of [`TARGETS`] concerns `rival`, and whether it is reached.
+/// How many times as good as `other` it is.
+fn advantage(measure: Measure, own: &Series, other: &Series) -> Option<f64> {
+    if measure.is_cost() { other.ratio_to(own) } else { own.ratio_to(other) }
+}
+
+/// What of [`TARGETS`] and [`LIMITS`] concerns `rival`, and whether it is reached.
 fn verdict(measure: Measure, rival: Rival, results: &Results) -> String {
+    if let Some(&(_, _, most)) = LIMITS.iter().find(|limit| (limit.0, limit.1) == (measure, rival))
+    {
+        let outcome = match results.of(measure, rival).and_then(|own| median(own.present())) {
+            None => "unknown",
+            Some(figure) if figure <= most => "met",
+            Some(_) => "missed",
+        };
+        return format!("≤ {}: {outcome}", measure.format(most));
+    }
     let target = TARGETS.iter().find(|target| {
         (target.0, target.2) == (measure, rival) && results.of(measure, target.1).is_some()
     });
@@ -104,7 +147,7 @@ fn verdict(measure: Measure, rival: Rival, results: &Results) -> String {
     let ratio = results
         .of(measure, own)
         .zip(results.of(measure, rival))
-        .and_then(|(own, other)| own.ratio_to(other));
+        .and_then(|(own, other)| advantage(measure, own, other));
     let outcome = match ratio {
         None => "unknown",
         Some(ratio) if ratio >= least => "met",

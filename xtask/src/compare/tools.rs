@@ -7,11 +7,14 @@ use super::measure::Measure;
 /// A program that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
+    Curl,
+    H2load,
     Haproxy,
     Ip,
     Iperf3,
     Nft,
     Nginx,
+    Openssl,
     Setpriv,
     Wrk,
 }
@@ -20,11 +23,14 @@ impl Tool {
     /// Its name as a command.
     pub(super) const fn program(self) -> &'static str {
         match self {
+            Self::Curl => "curl",
+            Self::H2load => "h2load",
             Self::Haproxy => "haproxy",
             Self::Ip => "ip",
             Self::Iperf3 => "iperf3",
             Self::Nft => "nft",
             Self::Nginx => "nginx",
+            Self::Openssl => "openssl",
             Self::Setpriv => "setpriv",
             Self::Wrk => "wrk",
         }
@@ -32,11 +38,14 @@ impl Tool {
 
     const fn package(self) -> &'static str {
         match self {
+            Self::Curl => "curl",
+            Self::H2load => "nghttp2-client",
             Self::Haproxy => "haproxy",
             Self::Ip => "iproute2",
             Self::Iperf3 => "iperf3",
             Self::Nft => "nftables",
             Self::Nginx => "nginx-light",
+            Self::Openssl => "openssl",
             Self::Setpriv => "util-linux",
             Self::Wrk => "wrk",
         }
@@ -60,6 +69,9 @@ pub(super) fn needed_always(measures: &[Measure]) -> Vec<Tool> {
         if !needed.contains(&measure.tool()) {
             needed.push(measure.tool());
         }
+    }
+    if measures.iter().any(|measure| measure.is_secure()) {
+        needed.push(Tool::Openssl);
     }
     needed
 }

@@ -34,6 +34,8 @@ pub(super) const VIP_L4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(super) const VIP_L7: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 /// The web service, on VIPs and servers.
 pub(super) const WEB_PORT: u16 = 80;
+/// The web service within TLS, on the VIP of layer 7.
+pub(super) const SECURE_PORT: u16 = 443;
 /// iperf3, on VIPs and on the first server.
 pub(super) const STREAM_PORT: u16 = 5201;
 
@@ -278,6 +280,16 @@ pub(super) struct Target {
 impl Target {
     pub(super) const fn web(self) -> SocketAddrV4 {
         SocketAddrV4::new(self.address, WEB_PORT)
+    }
+
+    /// Where `path` is in clear text.
+    pub(super) fn url(self, path: &str) -> String {
+        format!("http://{}{path}", self.web())
+    }
+
+    /// Where it is within TLS.
+    pub(super) fn secure_url(self, path: &str) -> String {
+        format!("https://{}:{SECURE_PORT}{path}", self.address)
     }
 }
 

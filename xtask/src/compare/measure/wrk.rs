@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::compare::children::{Child, Errors};
 use crate::compare::tools::Tool;
-use crate::compare::topology::{Node, Target};
+use crate::compare::topology::Node;
 use crate::compare::{Failure, Site};
 
 /// What wrk may take beyond its duration.
@@ -37,10 +37,32 @@ pub(super) enum Connections {
 /// Answers a second.
 pub(super) fn measure(
     site: &Site<'_>,
-    target: Target,
+    url: &str,
     seconds: u32,
     connections: Connections,
 ) -> Result<f64, Failure> {
+    let totals = run(site, url, seconds, connections)?;
+    totals.rate().map_err(|reason| Failure::because(format!("wrk: {reason}")))
+}
+
+/// Answers in all.
+pub(super) fn requests(
+    site: &Site<'_>,
+    url: &str,
+    seconds: u32,
+    connections: Connections,
+) -> Result<u64, Failure> {
+    let totals = run(site, url, seconds, connections)?;
+    totals.rate().map_err(|reason| Failure::because(format!("wrk: {reason}")))?;
+    Ok(totals.requests)
+}
+
+fn run(
+    site: &Site<'_>,
+    url: &str,
+    seconds: u32,
+    connections: Connections,
+) -> Result<Totals, Failure> {
     let script = site.scratch.write("totals.lua", SCRIPT)?;
     let mut command = site.topology.tool(Node::Client, Tool::Wrk);
     command.args(["--threads", "1", "--connections", CONNECTIONS]);
@@ -49,11 +71,10 @@ pub(super) fn measure(
     if connections == Connections::Closed {
         command.args(["--header", "Connection: close"]);
     }
-    command.arg(format!("http://{}/", target.web()));
+    command.arg(url);
     let child = Child::start(site.scratch, command, Errors::Kept)?;
     let report = child.succeed(Duration::from_secs(seconds.into()) + PATIENCE)?;
-    let totals = Totals::parse(&report).ok_or_else(|| Failure::because("wrk gave no totals"))?;
-    totals.rate().map_err(|reason| Failure::because(format!("wrk: {reason}")))
+    Totals::parse(&report).ok_or_else(|| Failure::because("wrk gave no totals"))
 }
 
 /// What [`SCRIPT`] writes.

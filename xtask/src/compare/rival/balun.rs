@@ -1,9 +1,10 @@
 //! balun itself: a TUN in each namespace, and its process as the router between them.
 
 use super::{Layer, Running};
+use crate::compare::certificate::Certificate;
 use crate::compare::children::{Child, Errors};
 use crate::compare::topology::{
-    CLIENT, Node, STREAM_PORT, Target, Topology, VIP_L4, VIP_L7, WEB, WEB_PORT,
+    CLIENT, Node, SECURE_PORT, STREAM_PORT, Target, Topology, VIP_L4, VIP_L7, WEB, WEB_PORT,
 };
 use crate::compare::{Failure, Site};
 
@@ -17,7 +18,9 @@ comments = \"brief\"
 /// Starts it with `more` at the end of its configuration.
 pub(super) fn start(site: &Site<'_>, layer: Layer, more: &str) -> Result<Running, Failure> {
     let binary = site.balun.as_ref().map_err(Failure::because)?;
-    let config = site.scratch.write("balun.toml", &(config(site.topology) + more))?;
+    let secure = site.certificate.map(secure).unwrap_or_default();
+    let config = config(site.topology) + &secure + more;
+    let config = site.scratch.write("balun.toml", &config)?;
     // In the balancer's namespace, which is empty: whatever else it opens is nobody's concern.
     let mut command = site.topology.command(Node::Balancer, binary);
     command.arg("run").arg("-c").arg(config);
@@ -88,5 +91,21 @@ mode = \"http\"
 pool = \"web\"
 ",
         legs = legs.concat(),
+    )
+}
+
+/// The service of layer 7 over TLS.
+fn secure(certificate: &Certificate) -> String {
+    format!(
+        "
+[[service]]
+name = \"web-tls\"
+listen = \"tcp {VIP_L7}:{SECURE_PORT}\"
+mode = \"http\"
+tls = {{ certificates = [{{ cert = \"{chain}\", key = \"{key}\" }}], alpn = [\"h2\", \"http/1.1\"] }}
+pool = \"web\"
+",
+        chain = certificate.chain.display(),
+        key = certificate.key.display(),
     )
 }

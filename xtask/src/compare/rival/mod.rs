@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use super::backend::BODY;
 use super::children::{Child, wait_until};
-use super::measure::Measure;
 use super::tools::Tool;
 use super::topology::{Node, Target};
 use super::{Failure, Site};
@@ -97,11 +96,6 @@ impl Rival {
     /// Measured only if it is named: it is no rival of the others.
     pub(super) const fn is_special(self) -> bool {
         matches!(self, Self::BalunCapture)
-    }
-
-    /// iperf3 does not speak HTTP; requests go through anything.
-    pub(super) fn does(self, measure: Measure) -> bool {
-        measure != Measure::Stream || self.layer() == Layer::Four
     }
 
     /// Programs that it is made of.

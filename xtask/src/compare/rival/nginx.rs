@@ -2,7 +2,8 @@
 
 use super::{Running, own_address};
 use crate::compare::backend::{nginx, nginx_head, nginx_paths};
-use crate::compare::topology::{Node, Target, VIP_L7, WEB, WEB_PORT};
+use crate::compare::certificate::Certificate;
+use crate::compare::topology::{Node, SECURE_PORT, Target, VIP_L7, WEB, WEB_PORT};
 use crate::compare::{Failure, Site};
 
 pub(super) fn start(site: &Site<'_>) -> Result<Running, Failure> {
@@ -27,6 +28,9 @@ http {{
     }}
     server {{
         listen {VIP_L7}:{WEB_PORT} backlog=4096;
+        {secure}
+        client_max_body_size 0;
+        proxy_request_buffering off;
         location / {{
             proxy_pass http://web;
             proxy_http_version 1.1;
@@ -35,7 +39,21 @@ http {{
     }}
 }}
 ",
+        secure = secure(site),
         head = nginx_head(site),
         paths = nginx_paths(site),
+    )
+}
+
+/// The same over TLS, if there is a certificate.
+fn secure(site: &Site<'_>) -> String {
+    let Some(Certificate { chain, key, .. }) = site.certificate else { return String::new() };
+    format!(
+        "listen {VIP_L7}:{SECURE_PORT} ssl http2 backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_session_cache shared:tls:8m;",
+        chain = chain.display(),
+        key = key.display(),
     )
 }
