@@ -26,6 +26,7 @@ use crate::buffer::Buffer;
 use crate::buffering::{self, Hoard, Reserved};
 use crate::deadline::Deadline;
 use crate::failure::Failure;
+use crate::http1::edits::Changes;
 use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, ResponseHead};
@@ -35,11 +36,11 @@ use crate::limits::INTERIM_RESPONSES;
 use crate::log::{End, Exchanged};
 use crate::relay::{Relay, RelayError};
 use crate::request::Request;
-use crate::service::Service;
+use crate::service::Config;
 use crate::side::{Backend, Client, Presence};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
-use crate::upstream::{Connect, Tries, Turn};
+use crate::upstream::{Tries, Turn};
 
 /// The buffers of a client connection, used by every exchange on it. A service lends them to connections
 /// that have something to do ([`Service::lend`]).
@@ -105,7 +106,10 @@ pub(crate) struct Exchange<'a, 'b, K, B> {
     buffers: &'a mut Buffers,
     deadline: &'a mut Deadline,
     request: &'a Request,
-    turn: &'a Turn,
+    /// None if the answer is our own.
+    turn: Option<&'a Turn>,
+    /// What is changed of the answer's head.
+    changes: Changes<'a>,
     timeouts: &'a Timeouts,
     stats: &'a Stats,
     body: Relay,
@@ -139,24 +143,25 @@ pub(crate) struct Rest {
 
 impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// An exchange of the request whose head is in `buffers` and whose body begins there.
-    pub(crate) fn new<C: Connect>(
+    #[expect(clippy::too_many_arguments, reason = "each is borrowed from another place")]
+    pub(crate) fn new(
         client: &'a mut K,
         upstream: &'a mut B,
         buffers: &'a mut Buffers,
         deadline: &'a mut Deadline,
         request: &'a Request,
-        turn: &'a Turn,
-        service: &'a Service<C>,
+        turn: Option<&'a Turn>,
+        (config, stats, hoard): (&'a Config, &'a Stats, &'a Rc<Hoard>),
     ) -> Self {
         buffers.upstream_in.clear();
         buffers.upstream_out.clear();
         let outgoing = upstream.framing_up(request.outgoing);
         let mut body = Relay::new(request.framing, outgoing)
-            .with_limit(service.config.max_body)
-            .with_proof(service.config.smuggling_proof)
+            .with_limit(config.max_body)
+            .with_proof(config.smuggling_proof)
             .with_trailers(request.trailers || upstream.carries_trailers());
         body.held = request.expects_continue;
-        let buffering = &service.config.buffering;
+        let buffering = &config.buffering;
         Self {
             client,
             upstream,
@@ -164,19 +169,20 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             deadline,
             request,
             turn,
-            timeouts: &service.config.timeouts,
-            stats: &service.stats,
+            changes: Changes::NONE,
+            timeouts: &config.timeouts,
+            stats,
             body,
             upload: Upload::Running,
             client_ended: false,
             interim: 0,
             tries: None,
             replayed: 0,
-            patience: service.config.timeouts.response,
+            patience: config.timeouts.response,
             told: Exchanged::default(),
             is_timed: false,
             is_collected: false,
-            hoard: buffering.response.then_some((&service.hoard, buffering.limit)),
+            hoard: buffering.response.then_some((hoard, buffering.limit)),
             rest: None,
         }
     }
@@ -196,6 +202,12 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         self.patience = tries.patience(self.patience);
         self.tries = Some(tries);
         self.replayed = replayed as u64;
+        self
+    }
+
+    /// The same, with `changes` made of the head of the answer.
+    pub(crate) fn with_changes(mut self, changes: Changes<'a>) -> Self {
+        self.changes = changes;
         self
     }
 
@@ -233,8 +245,10 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             let extent = poll_fn(|cx| self.poll_head(cx, &mut scanner)).await?;
             if let Some(answer) = self.take_head(extent)? {
                 // With a body it would be the client's time that is measured.
-                if self.request.framing == Framing::None {
-                    self.turn.answered();
+                if self.request.framing == Framing::None
+                    && let Some(turn) = self.turn
+                {
+                    turn.answered();
                 }
                 return match answer {
                     Answer::Tunnel => Ok(Delivered::Tunnel),
@@ -370,7 +384,8 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             if !accepts_websocket(self.request, &head) {
                 return Err(bad("101 that was not asked for, or is not valid"));
             }
-            told = self.client.answer(&head, interim, Framing::UntilClose, text, client_out);
+            let (changes, framing) = (Changes::NONE, Framing::UntilClose);
+            told = self.client.answer(&head, changes, interim, framing, text, client_out);
             Some(Answer::Tunnel)
         } else if head.status.is_informational() {
             self.interim += 1;
@@ -383,12 +398,13 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             }
             // RFC 9110 section 15.2: none to a client of HTTP/1.0.
             if self.request.version != Version::HTTP_10 {
-                told = self.client.answer(&head, interim, Framing::UntilClose, text, client_out);
+                let (changes, framing) = (Changes::NONE, Framing::UntilClose);
+                told = self.client.answer(&head, changes, interim, framing, text, client_out);
             }
             None
-        } else if let Some(tries) = &mut self.tries
+        } else if let (Some(tries), Some(turn)) = (&mut self.tries, self.turn)
             && self.request.may_be_sent_again(client_in)
-            && tries.rejects(head.status, self.turn)
+            && tries.rejects(head.status, turn)
         {
             return Err(Failure::Retry(head.status));
         } else {
@@ -396,7 +412,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             let keep = self.request.persistent && self.upload == Upload::Sent;
             let delivery = Delivery::new(head.framing, self.request.version, keep);
             let framing = self.upstream.framing_down(head.framing);
-            told = self.client.answer(&head, delivery, framing, text, client_out);
+            told = self.client.answer(&head, self.changes, delivery, framing, text, client_out);
             Some(Answer::Response(Response { framing, persistent: head.persistent, delivery }))
         };
         self.stats.count_response(head.status);

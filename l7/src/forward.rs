@@ -8,24 +8,26 @@
 //! own, is left to the caller as an [`Outcome`].
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::answer::{Answer as Own, Memory};
 use crate::buffering::{self, Buffering, Reserved};
 use crate::deadline::Deadline;
+use crate::destination::{Destination, Private};
 use crate::exchange::{Buffers, Delivered, Exchange, Rest};
 use crate::failure::Failure;
 use crate::h2;
 use crate::h2::upstream::Links;
 use crate::http1::reject::Reject;
-use crate::log::Record;
+use crate::log::{End, Record};
 use crate::request::Request;
-use crate::service::{Private, Service};
+use crate::service::{Config, Service};
 use crate::side::{Client, Plain, Upstream};
 use crate::splice;
+use crate::stats::Stats;
 use crate::upstream::hedge::{self, Attempt, Lost, Raced};
 use crate::upstream::{self, Connect, History, NoUpstream, Tried, Tries, Turn, Way};
 
@@ -65,7 +67,11 @@ struct Answer {
 pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) client: &'a mut K,
     pub(crate) peer: SocketAddr,
-    pub(crate) service: &'a Rc<Service<C>>,
+    pub(crate) service: &'a Service<C>,
+    /// Where the request goes.
+    pub(crate) to: &'a Destination<C>,
+    /// How it is treated.
+    pub(crate) config: &'a Config,
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) deadline: &'a mut Deadline,
     pub(crate) record: &'a mut Record,
@@ -76,12 +82,16 @@ pub(crate) struct Forward<'a, K, C: Connect> {
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
     pub(crate) async fn run(mut self, request: &Request) -> Outcome {
+        if let Some(own) = request.own() {
+            // Most are a backend's, and should not carry what this needs.
+            return Box::pin(self.answer_by_ourselves(request, own)).await;
+        }
         let room = match self.collect(request).await {
             Ok(room) => room,
             Err(failure) => return self.fail(&failure, false),
         };
         let mut answer = Answer { is_collected: room.is_some(), rest: None };
-        self.deadline.set_end(self.service.config.timeouts.total);
+        self.deadline.set_end(self.config.timeouts.total);
         let outcome = self.answer(request, &mut answer).await;
         self.deadline.set_end(None);
         // The backend is free by now.
@@ -91,11 +101,46 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         }
     }
 
-    async fn answer(&mut self, request: &Request, answer: &mut Answer) -> Outcome {
+    /// Delivers an answer that is not a backend's.
+    async fn answer_by_ourselves(mut self, request: &Request, own: &Own) -> Outcome {
+        self.deadline.set_end(self.config.timeouts.total);
+        let mut memory: Upstream<C::Stream> = Upstream::Own(Memory::new(own));
         let service = self.service;
-        let policy = (&service.config.retry, service.budget.as_ref());
+        let mut exchange = Exchange::new(
+            self.client,
+            &mut memory,
+            self.buffers,
+            self.deadline,
+            request,
+            None,
+            (self.config, &service.stats, &service.hoard),
+        )
+        .with_changes(service.changes(request));
+        let result = exchange.run().await;
+        let body_sent = exchange.body_sent() || request.framing.is_empty();
+        let (told, rest) = (exchange.told(), exchange.take_rest());
+        self.record.exchanged(None, &told);
+        self.deadline.set_end(None);
+        let outcome = match result {
+            Ok(Delivered::Response { close, .. }) => {
+                self.record.ended(End::Answered);
+                Outcome::Delivered { close, body_sent }
+            }
+            // It asks for no websocket.
+            Ok(Delivered::Tunnel) => Outcome::Ended,
+            Err(failure) => self.fail(&failure, body_sent),
+        };
+        match rest {
+            Some(rest) => self.deliver(rest, outcome).await,
+            None => outcome,
+        }
+    }
+
+    async fn answer(&mut self, request: &Request, answer: &mut Answer) -> Outcome {
+        let to = self.to;
+        let policy = (&self.config.retry, to.budget.as_ref());
         let (end, may) = (self.deadline.end(), request.is_idempotent());
-        let mut tries = Tries::new(policy, &service.balance, self.peer, may, end);
+        let mut tries = Tries::new(policy, &to.balance, self.peer, may, end);
         if may && policy.0.body > 0 && !request.framing.is_empty() {
             self.buffers.client_in.keep(policy.0.body);
         }
@@ -110,7 +155,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         tries: &mut Tries<'_>,
         answer: &mut Answer,
     ) -> Outcome {
-        let service = self.service;
+        let (service, config) = (self.service, self.config);
         // The turn of a request that is sent again, once, on a fresh connection.
         let mut again: Option<Turn> = None;
         let (mut replaced, mut replayed) = (false, 0);
@@ -121,7 +166,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     Err(none) => return self.apologise(none, request),
                 };
             let (mut raced, mut input) = (Ok(()), None);
-            if let Some(after) = request.hedge_after(&service.config) {
+            if let Some(after) = request.hedge_after(config, self.to) {
                 let first = Attempt::new(turn, (backend, history));
                 let (best, result) = Box::pin(self.hedge(first, after, tries)).await;
                 (turn, backend, history) = (best.turn, best.stream, best.history);
@@ -134,9 +179,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 self.buffers,
                 self.deadline,
                 request,
-                &turn,
-                service,
+                Some(&turn),
+                (config, &service.stats, &service.hoard),
             )
+            .with_changes(service.changes(request))
             .with_tries(tries, replayed)
             .begun(input);
             exchange.is_timed = self.record.is_timed();
@@ -187,7 +233,8 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         mut again: Option<Turn>,
         tries: &mut Tries<'_>,
     ) -> Result<(Turn, (Upstream<C::Stream>, History)), NoUpstream> {
-        let service = self.service;
+        let (to, config) = (self.to, self.config);
+        let stats = &self.service.stats;
         loop {
             let fresh = again.is_some();
             let turn = match again.take().or_else(|| tries.next()) {
@@ -195,7 +242,8 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 None => self.take_turn(&tries.tried).await?,
             };
             self.record.tries(turn.address);
-            let reached = reach(service, self.private, &turn, fresh, &mut tries.tried).await;
+            let way = (to, config, stats);
+            let reached = reach(way, self.private, &turn, fresh, &mut tries.tried).await;
             let Some(connection) = reached else { continue };
             let local = connection.0.plain().and_then(C::local_addr);
             self.record.reached(local, turn.address, connection.1.kept);
@@ -211,7 +259,8 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         reusable: bool,
         body_sent: bool,
     ) {
-        let pool = self.private.map_or(&self.service.pool, |private| &private.pool);
+        let kept = self.private.and_then(|private| private.kept(self.to));
+        let pool = kept.map_or(&self.to.pool, |kept| &kept.pool);
         match backend {
             Upstream::Http1(Plain(stream)) if reusable => {
                 pool.put(turn.backend, turn.address, turn.outages, (stream, history));
@@ -229,10 +278,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         after: Duration,
         tries: &mut Tries<'_>,
     ) -> (Attempt<Upstream<C::Stream>>, Result<(), Failure>) {
-        let Self { service, deadline, client, record, private, .. } = self;
-        let private = *private;
+        let Self { service, to, config, deadline, client, record, private, .. } = self;
+        let (private, way) = (*private, (*to, *config, &service.stats));
         let Buffers { client_in, head, .. } = &mut *self.buffers;
-        deadline.restart(tries.patience(service.config.timeouts.response));
+        deadline.restart(tries.patience(config.timeouts.response));
         let (head, end, backend): (&[u8], _, _) = (head, deadline.end(), attempt.turn.backend);
         let mut rival = None;
         let make_rival = || {
@@ -242,7 +291,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             Some(async move {
                 let mut tried = Tried::until(end);
                 record.tries(turn.address);
-                let reached = reach(service, private, &turn, false, &mut tried).await;
+                let reached = reach(way, private, &turn, false, &mut tried).await;
                 let connection = reached.ok_or(Lost)?;
                 let local = connection.0.plain().and_then(C::local_addr);
                 record.reached(local, turn.address, connection.1.kept);
@@ -276,7 +325,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     async fn take_turn(&mut self, tried: &Tried) -> Result<Turn, NoUpstream> {
         let (client, input) = (&mut *self.client, &mut self.buffers.client_in);
         let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
-        upstream::take_turn(&self.service.balance, self.peer, tried, watch).await
+        upstream::take_turn(&self.to.balance, self.peer, tried, watch).await
     }
 
     /// Reads the request's body to its end, if that is to be buffered and there is room.
@@ -285,7 +334,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         if request.invited && self.client.invite(client_out).is_err() {
             return Err(Failure::ClientGone);
         }
-        let config = &self.service.config;
+        let config = self.config;
         let Buffering { request: wanted, limit, .. } = config.buffering;
         if !wanted || request.framing.is_empty() {
             return Ok(None);
@@ -303,7 +352,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
 
     /// Gives the client what is left of an answer whose backend is done.
     async fn deliver(&mut self, rest: Rest, outcome: Outcome) -> Outcome {
-        let (timeouts, trailers) = (&self.service.config.timeouts, &rest.trailers);
+        let (timeouts, trailers) = (&self.config.timeouts, &rest.trailers);
         let output = &mut self.buffers.client_out;
         let delivered =
             buffering::deliver_rest(self.client, output, self.deadline, trailers, timeouts).await;
@@ -326,7 +375,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             upstream_in: &mut self.buffers.upstream_in,
             upstream_out: &mut self.buffers.upstream_out,
             deadline: self.deadline,
-            idle: service.config.timeouts.tunnel,
+            idle: self.config.timeouts.tunnel,
             bytes_up: &service.stats.bytes_up,
             bytes_down: &service.stats.bytes_down,
         };
@@ -390,29 +439,29 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
 ///
 /// A kept one, unless it must be `fresh`. None if there is none to be had, which `tried` notes.
 async fn reach<C: Connect>(
-    service: &Service<C>,
+    (to, config, stats): (&Destination<C>, &Config, &Stats),
     private: Option<&Private<C::Stream>>,
     turn: &Turn,
     fresh: bool,
     tried: &mut Tried,
 ) -> Option<(Upstream<C::Stream>, History)> {
-    let stats = &service.stats;
-    let (pool, links, header) = match private {
-        Some(Private { pool, links, header }) => (pool, links, &header[..]),
-        None => (&service.pool, &service.links, &[][..]),
+    let header = private.map_or(&[][..], Private::header);
+    let (pool, links) = match private.and_then(|private| private.kept(to)) {
+        Some(kept) => (&kept.pool, &kept.links),
+        None => (&to.pool, &to.links),
     };
-    let kept = !fresh && !service.config.http2_backends;
+    let kept = !fresh && !to.http2;
     if let Some((stream, history)) = kept.then(|| pool.take(turn.backend, turn.address)).flatten() {
         stats.upstream_reuses.bump();
-        stats.count_sent_to(turn.backend);
+        to.sent.bump(turn.backend);
         return Some((Upstream::Http1(Plain(stream)), history));
     }
-    let (connector, timeouts) = (&service.connector, &service.config.timeouts);
+    let (connector, timeouts) = (&to.connector, &config.timeouts);
     let way = Way { connector, timeouts, header, secure: true };
     // Few requests wait for a connection, and the others should not carry what that needs.
-    let made = Box::pin(make(service, links, &way, turn, tried)).await;
+    let made = Box::pin(make((to, stats), links, &way, turn, tried)).await;
     if made.is_some() {
-        stats.count_sent_to(turn.backend);
+        to.sent.bump(turn.backend);
     } else {
         stats.upstream_failures.bump();
     }
@@ -421,19 +470,19 @@ async fn reach<C: Connect>(
 
 /// The same where no idle connection will do: a new one, or a stream of one that is shared.
 async fn make<C: Connect>(
-    service: &Service<C>,
+    (to, stats): (&Destination<C>, &Stats),
     links: &Links,
     way: &Way<'_, C>,
     turn: &Turn,
     tried: &mut Tried,
 ) -> Option<(Upstream<C::Stream>, History)> {
     let mut history = History::new();
-    if service.config.http2_backends {
-        let (stream, kept) = h2::upstream::reach(service, links, way, turn, tried).await?;
+    if to.http2 {
+        let (stream, kept) = h2::upstream::reach((to, stats), links, way, turn, tried).await?;
         history.kept = kept;
         return Some((Upstream::Http2(Box::new(stream)), history));
     }
     let stream = way.connect(turn, tried).await?;
-    service.stats.upstream_connects.bump();
+    stats.upstream_connects.bump();
     Some((Upstream::Http1(Plain(stream)), history))
 }

@@ -32,10 +32,12 @@
 //! gives it virtual time.
 
 pub mod accepted;
+pub mod answer;
 pub mod balance;
 mod buffer;
 pub mod buffering;
 mod deadline;
+mod destination;
 pub mod divert;
 mod exchange;
 mod failure;
@@ -52,6 +54,7 @@ pub mod proxy;
 pub mod proxy_protocol;
 mod relay;
 mod request;
+pub mod route;
 pub mod service;
 mod side;
 pub mod socket_options;
@@ -65,6 +68,8 @@ pub mod unserved;
 pub mod upstream;
 
 pub use accepted::{Accepted, accept};
+pub use answer::Answer;
+pub use destination::Destination;
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
 pub use service::{Config, Http2, Service};

@@ -34,6 +34,8 @@ pub const BUFFER_MAX: usize = 64 * 1024;
 pub const HOARD: usize = 64 * 1024 * 1024;
 /// Bytes that one direction moves before it lets other tasks run.
 pub const RELAY_TURN: usize = 1024 * 1024;
+/// Questions that may be asked, one after the other, before a request is served. Beyond: 500.
+pub const QUESTIONS: u32 = 8;
 /// Backends tried for one request.
 pub const BACKEND_ATTEMPTS: usize = 3;
 /// Bytes read and thrown away after an early answer, so that it reaches a client still sending.

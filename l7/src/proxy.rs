@@ -32,12 +32,12 @@ use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
-use crate::limits::{LINGER_BYTES, LINGER_TIME};
+use crate::limits::{LINGER_BYTES, LINGER_TIME, QUESTIONS};
 use crate::log::{End, Record};
-use crate::request::{self, Origin, Request};
+use crate::request::{self, Grant, Origin, Question, Request, Verdict};
 use crate::service::Service;
 use crate::side::Plain;
-use crate::upstream::Connect;
+use crate::upstream::{self, Connect};
 
 /// Serves one client connection to its end.
 ///
@@ -137,7 +137,7 @@ where
             break;
         }
         if let Some(private) = &self.origin.private {
-            private.pool.clear();
+            private.clear();
         }
     }
 
@@ -263,8 +263,24 @@ where
 
     async fn serve_request(&mut self, buffers: &mut Buffers, extent: Extent) -> After {
         self.record.begin(Some(buffers.client_in.len()), self.deadline.since());
-        let after = match self.prepare(buffers, extent) {
-            Ok(request) => {
+        let mut verdict = self.prepare(buffers, extent, None);
+        let mut asked = 0;
+        while let Ok(Verdict::Ask(question)) = verdict {
+            asked += 1;
+            // Few are asked, and most should not carry what waiting needs.
+            verdict = match Box::pin(self.ask(buffers, question)).await {
+                Some(grant) if asked <= QUESTIONS => self.prepare(buffers, extent, Some(grant)),
+                Some(_) => Err(TOO_MANY_QUESTIONS),
+                None => {
+                    self.record.ended(End::ClientGone);
+                    self.record.finish(0, &self.service.stats.ends);
+                    return After::Abort;
+                }
+            };
+        }
+        let after = match verdict {
+            Ok(Verdict::Ask(_)) => After::Abort,
+            Ok(Verdict::Serve(request)) => {
                 self.service.stats.requests.bump();
                 self.forward(buffers, &request).await
             }
@@ -279,15 +295,33 @@ where
         after
     }
 
+    /// Waits for what must be known of a request whose head is at the front of the client's buffer. None
+    /// if the client does not wait.
+    async fn ask(&mut self, buffers: &mut Buffers, mut question: Question) -> Option<Box<Grant>> {
+        let (client, input) = (&mut Plain(&mut self.client), &mut buffers.client_in);
+        poll_fn(|cx| match question.as_mut().poll(cx) {
+            Poll::Ready(grant) => Poll::Ready(Some(grant)),
+            Poll::Pending => upstream::poll_gone(cx, client, input).map(|()| None),
+        })
+        .await
+    }
+
     /// Judges the head at the front of the client's buffer and writes what to forward.
-    fn prepare(&mut self, buffers: &mut Buffers, extent: Extent) -> Result<Request, Reject> {
+    fn prepare(
+        &mut self,
+        buffers: &mut Buffers,
+        extent: Extent,
+        grant: Option<Box<Grant>>,
+    ) -> Result<Verdict, Reject> {
         let Buffers { client_in, head, .. } = buffers;
         let bytes = client_in.filled().get(extent.start..extent.end).unwrap_or_default();
         let (service, record) = (&self.service, &mut self.record);
-        let mut request = request::prepare(bytes, service, &self.origin, record, head)?;
-        client_in.consume(extent.end);
-        request.persistent &= !self.service.is_draining();
-        Ok(request)
+        let mut verdict = request::prepare(bytes, service, &self.origin, record, grant, head)?;
+        if let Verdict::Serve(request) = &mut verdict {
+            client_in.consume(extent.end);
+            request.persistent &= !self.service.is_draining();
+        }
+        Ok(verdict)
     }
 
     /// Has `request` answered by a backend, or answers it.
@@ -296,6 +330,8 @@ where
             client: &mut Plain(&mut self.client),
             peer: self.origin.ends.client,
             service: &self.service,
+            to: self.service.destination(request.way.to),
+            config: self.service.config_of(request.way.route),
             buffers,
             deadline: &mut self.deadline,
             record: &mut self.record,
@@ -406,6 +442,11 @@ fn after_response(buffers: &Buffers, close: bool, body_sent: bool) -> After {
     }
 }
 
+pub(crate) const TOO_MANY_QUESTIONS: Reject = Reject::new(
+    Rule::R18,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "the request asks too many questions",
+);
 pub(crate) const HEAD_CUT_OFF: Reject = Reject::bad(Rule::R06, "the head was cut off");
 const HEAD_TIMEOUT: Reject =
     Reject::new(Rule::R18, StatusCode::REQUEST_TIMEOUT, "the request head came too slowly");

@@ -1,22 +1,30 @@
 //! A request as it is forwarded, and the judgement of its head.
 
+use std::borrow::Cow;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
 use crate::accepted::Accepted;
+use crate::answer::Answer;
 use crate::buffer::Buffer;
 use crate::buffering::{self, Buffering};
+use crate::destination::{Destination, Private};
+use crate::http1::edits::{Changes, Edits};
 use crate::http1::encode::Hop;
 use crate::http1::framing::Framing;
 use crate::http1::head;
 use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
+use crate::http1::target::Target;
 use crate::http1::websocket::Accept;
+use crate::identity::Identity;
 use crate::log::Record;
 use crate::proxy_protocol::Ends;
-use crate::service::{Config, Private, Service};
+use crate::route::RouteId;
+use crate::service::{Config, Service};
 use crate::tls::session::Session;
 use crate::transaction::Watched;
 use crate::upstream::Connect;
@@ -56,23 +64,61 @@ impl<T> Origin<T> {
     }
 }
 
+/// What a head comes to.
+pub(crate) enum Verdict {
+    /// The request is served, by a backend or by ourselves.
+    Serve(Request),
+    /// Something must be known first; then it is judged again.
+    Ask(Question),
+}
+
+/// Something that must be known of a request before it is served.
+///
+/// Its answer is put into the grant that it was made with.
+pub(crate) type Question = Pin<Box<dyn Future<Output = Box<Grant>>>>;
+
+/// What is known of a request that was judged before, and must stay as it was.
+#[derive(Debug, Default)]
+pub(crate) struct Grant {
+    /// What it is called.
+    pub(crate) identity: Option<Identity>,
+    /// What its chances come from.
+    pub(crate) chance: Option<u64>,
+}
+
 /// Judges a request's head and writes what to forward of it into `out`.
+///
+/// The `grant` is what an earlier verdict on the same head asked for.
 pub(crate) fn prepare<C: Connect>(
     bytes: &[u8],
     service: &Service<C>,
     origin: &Origin<C::Stream>,
     record: &mut Record,
+    grant: Option<Box<Grant>>,
     out: &mut Vec<u8>,
-) -> Result<Request, Reject> {
+) -> Result<Verdict, Reject> {
     let config = &service.config;
     let mut slots = head::slots();
     let mut head = head::parse_request(bytes, &mut slots, config.strictness)?;
-    let identity = record.describe(&head, config.naming, &service.ids);
+    let known = grant.as_ref().and_then(|grant| grant.identity);
+    let identity = match known {
+        Some(identity) => identity,
+        None => record.describe(&head, config.naming, &service.ids),
+    };
     if let (Some(session), Some(host)) = (&origin.session, head.host)
         && !session.is_for(host)
     {
         return Err(MISDIRECTED);
     }
+    let mut judged = Judged::default();
+    if let Some(routes) = &service.routes {
+        judged = match routes.judge(&head, service, origin, &identity, grant)? {
+            Ok(judged) => judged,
+            Err(question) => return Ok(Verdict::Ask(question)),
+        };
+    }
+    let Judged { way, extra } = judged;
+    let (to, config) = (service.destination(way.to), service.config_of(way.route));
     if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
         && length > limit
     {
@@ -85,9 +131,20 @@ pub(crate) fn prepare<C: Connect>(
     }
     // The body is asked for here: the backend gets it as a whole.
     let invited = whole && std::mem::take(&mut head.expects_continue);
-    if !config.takes_websockets() {
+    // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
+    if !config.websocket || to.http2 {
         head.websocket = None;
     }
+    let rewritten = extra.as_ref().map(|extra| &extra.rewritten);
+    if let Some(rewritten) = rewritten {
+        if let Some(target) = &rewritten.target {
+            head.target = Target::Origin(Cow::Borrowed(target));
+        }
+        if let Some(host) = &rewritten.host {
+            head.host = Some(host);
+        }
+    }
+    let of_route = service.request_edits(way.route);
     let hop = Hop {
         forwarded: config.forwarded,
         client: &origin.peer_text,
@@ -96,10 +153,11 @@ pub(crate) fn prepare<C: Connect>(
         name: &config.name,
         received: if origin.multiplexed { "2.0" } else { "1.1" },
         identity: &identity,
+        changes: Changes::new(of_route, rewritten.map(|rewritten| &rewritten.fields)),
     };
     out.clear();
     proof::encode(&head, &hop, config.smuggling_proof, out)?;
-    Ok(Request {
+    let mut request = Request {
         method: head.method,
         version: head.version,
         framing: head.framing,
@@ -109,7 +167,47 @@ pub(crate) fn prepare<C: Connect>(
         invited,
         trailers: head.trailers,
         websocket: head.websocket,
-    })
+        way,
+        extra: None,
+    };
+    request.extra = extra;
+    Ok(Verdict::Serve(request))
+}
+
+/// Where a request goes, and by which route.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    /// The route that it takes, if it takes one.
+    pub(crate) route: Option<RouteId>,
+    /// The index of a destination.
+    pub(crate) to: u16,
+}
+
+/// What a route means for a request.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) way: Way,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What most requests do without.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// The answer, if no backend is to give it.
+    pub(crate) own: Option<Answer>,
+    /// What is changed of the request.
+    pub(crate) rewritten: Rewritten,
+    /// What is changed of the head of the answer, besides what the route says of all.
+    pub(crate) edits: Edits,
+}
+
+/// What is changed of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// The path and query, checked as that of a client is.
+    pub(crate) target: Option<Vec<u8>>,
+    pub(crate) host: Option<Vec<u8>>,
+    pub(crate) fields: Edits,
 }
 
 /// What is left of a request once its head has been re-encoded.
@@ -128,9 +226,21 @@ pub(crate) struct Request {
     /// The client understands trailer fields (`TE: trailers`).
     pub(crate) trailers: bool,
     pub(crate) websocket: Option<Accept>,
+    pub(crate) way: Way,
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 impl Request {
+    /// The answer, if no backend is to give it.
+    pub(crate) fn own(&self) -> Option<&Answer> {
+        self.extra.as_ref()?.own.as_ref()
+    }
+
+    /// What is changed of the head of its answer, besides what its route says.
+    pub(crate) fn edits(&self) -> Option<&Edits> {
+        self.extra.as_ref().map(|extra| &extra.edits)
+    }
+
     /// Doing it twice is as doing it once (RFC 9110 section 9.2.2).
     pub(crate) fn is_idempotent(&self) -> bool {
         self.method.is_idempotent() && self.method != Method::CONNECT
@@ -138,9 +248,13 @@ impl Request {
 
     /// After which it goes to a second backend too, if it may: it asks for nothing to be done, is nothing
     /// but its head, and the connection to a backend is its alone.
-    pub(crate) fn hedge_after(&self, config: &Config) -> Option<Duration> {
+    pub(crate) fn hedge_after<C: Connect>(
+        &self,
+        config: &Config,
+        to: &Destination<C>,
+    ) -> Option<Duration> {
         let safe = self.method.is_safe() && self.framing.is_empty() && self.websocket.is_none();
-        config.hedge_after.filter(|_| safe && !config.http2_backends)
+        config.hedge_after.filter(|_| safe && !to.http2)
     }
 
     /// Doing it twice is as doing it once, and all of its body that was sent is still in `input`, or there

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::buffering::{Buffering, Hoard};
+use crate::destination::{Destination, Private};
 use crate::exchange::Buffers;
 use crate::h2::Seat;
-use crate::h2::upstream::Links;
+use crate::http1::edits::Changes;
 use crate::http1::encode::Forwarded;
 use crate::http1::head::Strictness;
 use crate::identity::Naming;
@@ -18,10 +19,12 @@ use crate::ids::Ids;
 use crate::limits::{HOARD, SPARE_BUFFERS};
 use crate::log::AccessLog;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
+use crate::request::Request;
+use crate::route::{Route, Routes};
 use crate::stats::Stats;
 use crate::timeouts::Timeouts;
 use crate::transaction::ServiceWatch;
-use crate::upstream::{Balance, Budget, Connect, Pool, PoolLimits, Retry};
+use crate::upstream::{Balance, Connect, Pool, PoolLimits, Retry};
 
 /// How an HTTP service behaves. The default suits a public site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,10 +80,9 @@ pub struct Http2 {
 }
 
 impl Config {
-    /// Whether websockets have a way through.
-    pub(crate) const fn takes_websockets(&self) -> bool {
-        // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
-        self.websocket && !self.http2_backends
+    /// There are attempts that a budget is for.
+    const fn spends(&self) -> bool {
+        self.retry.times > 0 || self.hedge_after.is_some()
     }
 }
 
@@ -113,14 +115,13 @@ impl Default for Config {
     }
 }
 
-/// An HTTP service: its configuration, its backends, its idle connections and its counters.
+/// An HTTP service: its configuration, where its requests go, and its counters.
 pub struct Service<C: Connect> {
-    pub(crate) connector: C,
-    pub(crate) balance: Rc<dyn Balance>,
+    /// Where requests go that no route is for.
+    first: Destination<C>,
+    /// Others, by their index less one.
+    others: Vec<Destination<C>>,
     pub(crate) config: Config,
-    pub(crate) pool: Rc<Pool<C::Stream>>,
-    /// Present if there are attempts that it is for.
-    pub(crate) budget: Option<Budget>,
     pub(crate) stats: Stats,
     pub(crate) watch: Option<ServiceWatch>,
     /// Buffers that no connection of HTTP/1 needs now.
@@ -128,35 +129,38 @@ pub struct Service<C: Connect> {
     spares: RefCell<Vec<Box<Buffers>>>,
     /// Buffers of requests over HTTP/2, for the next.
     pub(crate) seats: RefCell<Vec<Seat>>,
-    /// Connections to backends that speak HTTP/2.
-    pub(crate) links: Links,
     draining: watch::Sender<bool>,
     pub(crate) ids: Rc<Ids>,
     pub(crate) hoard: Rc<Hoard>,
     pub(crate) log: Option<Rc<AccessLog>>,
+    /// Which requests are treated apart.
+    pub(crate) routes: Option<Box<Routes>>,
 }
 
 impl<C: Connect> Service<C> {
     /// A service that has done nothing yet.
     pub fn new(connector: C, balance: Rc<dyn Balance>, config: Config) -> Self {
-        let pool = Pool::new(config.pool, Rc::clone(&balance));
-        let spends = config.retry.times > 0 || config.hedge_after.is_some();
-        let budget = spends.then(|| Budget::new(config.retry.budget));
+        let first = Destination::new(connector, balance, config.pool);
+        let first = first.with_http2(config.http2_backends);
+        Self::over(first, config)
+    }
+
+    /// The same, whose requests go to `first`.
+    pub fn over(mut first: Destination<C>, config: Config) -> Self {
+        first.belong(0, &config, config.spends());
         Self {
-            connector,
-            balance,
+            first,
+            others: Vec::new(),
             config,
-            pool,
-            budget,
             stats: Stats::default(),
             watch: None,
             spares: RefCell::default(),
             seats: RefCell::default(),
-            links: Links::default(),
             draining: watch::Sender::new(false),
             ids: Rc::new(Ids::new(0)),
             hoard: Hoard::new(HOARD),
             log: None,
+            routes: None,
         }
     }
 
@@ -164,7 +168,29 @@ impl<C: Connect> Service<C> {
     /// same as its own.
     #[must_use]
     pub fn with_pool(mut self, pool: Rc<Pool<C::Stream>>) -> Self {
-        self.pool = pool;
+        self.first = self.first.with_pool(pool);
+        self
+    }
+
+    /// Adds a destination that routes name by what this returns; the first one is 0. None if there are as
+    /// many as there may be.
+    pub fn add(&mut self, mut destination: Destination<C>) -> Option<u16> {
+        let index = u16::try_from(self.others.len() + 1).ok()?;
+        destination.belong(index, &self.config, self.config.spends());
+        self.others.push(destination);
+        Some(index)
+    }
+
+    /// Has requests treated as `routes` say; the destinations that they name must have been added.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Routes) -> Self {
+        let spends = |route: &Route| route.config.as_ref().is_some_and(|config| config.spends());
+        if routes.list().iter().any(spends) {
+            for to in std::iter::once(&mut self.first).chain(&mut self.others) {
+                to.belong(to.index, &self.config, true);
+            }
+        }
+        self.routes = Some(Box::new(routes));
         self
     }
 
@@ -200,9 +226,32 @@ impl<C: Connect> Service<C> {
         &self.config
     }
 
-    /// Its idle connections.
+    /// The idle connections of its first destination.
     pub const fn pool(&self) -> &Rc<Pool<C::Stream>> {
-        &self.pool
+        self.first.pool()
+    }
+
+    /// The destination of that index; the first one for an index that none has.
+    pub fn destination(&self, index: u16) -> &Destination<C> {
+        let other = index.checked_sub(1).and_then(|at| self.others.get(usize::from(at)));
+        other.unwrap_or(&self.first)
+    }
+
+    /// How many destinations there are.
+    pub const fn destinations(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// Whether websockets have a way through to any destination.
+    pub(crate) fn takes_websockets(&self) -> bool {
+        // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
+        let all = std::iter::once(&self.first).chain(&self.others);
+        self.config.websocket && all.into_iter().any(|to| !to.http2)
+    }
+
+    /// What a client at `ends` needs of its own, if anything.
+    pub(crate) fn private(&self, ends: Ends) -> Option<Private<C::Stream>> {
+        Private::of(ends, &self.config, self.destinations())
     }
 
     /// What `lease` holds: buffers that were used before, if it held none.
@@ -231,6 +280,11 @@ impl<C: Connect> Service<C> {
         self.draining.send_replace(true);
     }
 
+    /// What is changed of the head of the answer to a request.
+    pub(crate) fn changes<'a>(&'a self, request: &'a Request) -> Changes<'a> {
+        Changes::new(self.answer_edits(request.way.route), request.edits())
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
@@ -241,30 +295,19 @@ impl<C: Connect> Service<C> {
         let _ = self.draining.subscribe().wait_for(|&draining| draining).await;
     }
 
-    /// Idle connections to `backend`.
+    /// Requests sent to each backend of the first destination; retries count again.
+    pub fn requests_by_backend(&self) -> Vec<u64> {
+        self.first.requests_by_backend()
+    }
+
+    /// Idle connections to `backend` of the first destination.
     pub fn idle_connections(&self, backend: usize) -> usize {
-        self.pool.idle(backend)
+        self.first.pool().idle(backend)
     }
 
-    /// Connections of HTTP/2 to `backend` that take requests.
+    /// Connections of HTTP/2 to `backend` of the first destination that take requests.
     pub fn multiplexed_connections(&self, backend: usize) -> usize {
-        self.links.count(backend)
-    }
-}
-
-/// Connections to backends that serve one client alone, since they begin with its PROXY header.
-pub(crate) struct Private<T> {
-    pub(crate) header: Vec<u8>,
-    pub(crate) pool: Rc<Pool<T>>,
-    pub(crate) links: Links,
-}
-
-impl<C: Connect> Service<C> {
-    /// What a client at `ends` needs of its own, if anything.
-    pub(crate) fn private(&self, ends: Ends) -> Option<Private<C::Stream>> {
-        let header = self.config.proxy_protocol?.header(ends.client, ends.service);
-        let pool = Pool::new(self.config.pool, Rc::clone(&self.balance));
-        Some(Private { header, pool, links: Links::default() })
+        self.first.links.count(backend)
     }
 }
 

@@ -14,9 +14,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::answer::Memory;
 use crate::buffer::Buffer;
 use crate::failure::Failure;
 use crate::h2;
+use crate::http1::edits::Changes;
 use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
@@ -59,14 +61,15 @@ pub(crate) enum Presence {
 
 /// The client's side of one request.
 pub(crate) trait Client: Source + Sink {
-    /// Takes the head of an answer, interim or not, whose body arrives with `framing`. As text it is
-    /// made in `text` and put into `out`.
+    /// Takes the head of an answer, interim or not, with `changes`, whose body arrives with `framing`. As
+    /// text it is made in `text` and put into `out`.
     ///
     /// # Errors
     /// When the client takes no answer any more.
     fn answer(
         &mut self,
         head: &ResponseHead<'_, '_>,
+        changes: Changes<'_>,
         delivery: Delivery,
         framing: Framing,
         text: &mut Vec<u8>,
@@ -136,13 +139,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client for Plain<T> {
     fn answer(
         &mut self,
         head: &ResponseHead<'_, '_>,
+        changes: Changes<'_>,
         delivery: Delivery,
         _: Framing,
         text: &mut Vec<u8>,
         out: &mut Buffer,
     ) -> io::Result<()> {
         text.clear();
-        encode::response(head, delivery, text);
+        encode::response(head, changes, delivery, text);
         out.push(text);
         Ok(())
     }
@@ -176,19 +180,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Backend for Plain<T> {
         scanner: &mut Scanner,
         input: &mut Buffer,
     ) -> Poll<Result<Extent, Failure>> {
-        loop {
-            match scanner.scan(input.filled()) {
-                Ok(Some(extent)) => return Poll::Ready(Ok(extent)),
-                Ok(None) => {}
-                Err(reject) => {
-                    return Poll::Ready(Err(Failure::BadResponse(reject.in_response())));
-                }
+        poll_text_head(&mut self.0, cx, scanner, input)
+    }
+}
+
+/// Reads the head of an answer that is text, from `source` into `input`.
+pub(crate) fn poll_text_head<T: AsyncRead + Unpin>(
+    source: &mut T,
+    cx: &mut Context<'_>,
+    scanner: &mut Scanner,
+    input: &mut Buffer,
+) -> Poll<Result<Extent, Failure>> {
+    loop {
+        match scanner.scan(input.filled()) {
+            Ok(Some(extent)) => return Poll::Ready(Ok(extent)),
+            Ok(None) => {}
+            Err(reject) => {
+                return Poll::Ready(Err(Failure::BadResponse(reject.in_response())));
             }
-            match input.poll_fill(cx, &mut self.0) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Failure::Closed)),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return Poll::Pending,
-            }
+        }
+        match input.poll_fill(cx, source) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Failure::Closed)),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Pending => return Poll::Pending,
         }
     }
 }
@@ -227,6 +241,8 @@ pub(crate) enum Upstream<T> {
     Http1(Plain<T>),
     /// A stream of HTTP/2; boxed, for it is large and this is moved about.
     Http2(Box<h2::upstream::Stream>),
+    /// No backend: an answer of our own.
+    Own(Box<Memory>),
 }
 
 impl<T> Upstream<T> {
@@ -234,7 +250,7 @@ impl<T> Upstream<T> {
     pub(crate) const fn plain(&self) -> Option<&T> {
         match self {
             Self::Http1(Plain(stream)) => Some(stream),
-            Self::Http2(_) => None,
+            Self::Http2(_) | Self::Own(_) => None,
         }
     }
 }
@@ -244,6 +260,7 @@ macro_rules! either {
         match $upstream {
             Upstream::Http1($side) => $result,
             Upstream::Http2($side) => $result,
+            Upstream::Own($side) => $result,
         }
     };
 }

@@ -81,7 +81,6 @@ pub struct Stats {
     /// How requests ended.
     pub ends: Ends,
     rejected: [Counter; Rule::COUNT],
-    by_backend: PerBackend,
 }
 
 impl Stats {
@@ -95,11 +94,6 @@ impl Stats {
         self.rejected.iter().map(Counter::get).sum()
     }
 
-    /// Requests sent to each backend, by its index in the pool; retries count again.
-    pub fn requests_by_backend(&self) -> Vec<u64> {
-        self.by_backend.counts()
-    }
-
     pub(crate) fn count_rejected(&self, rule: Rule) {
         if let Some(counter) = self.rejected.get(rule as usize) {
             counter.bump();
@@ -111,10 +105,6 @@ impl Stats {
         if let Some(counter) = self.responses.get(class) {
             counter.bump();
         }
-    }
-
-    pub(crate) fn count_sent_to(&self, backend: usize) {
-        self.by_backend.bump(backend);
     }
 }
 

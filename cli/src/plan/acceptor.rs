@@ -56,7 +56,7 @@ pub(super) fn accept<C: Connect + Clone>(
                 tokio::task::spawn_local(l7::accept(stream, peer, local, tls.clone(), service));
             };
             let read = move || ApplicationStats {
-                by_backend: vec![(pool, read.stats().requests_by_backend())],
+                by_backend: vec![(pool, read.requests_by_backend())],
                 upstream_connects: read.stats().upstream_connects.get(),
                 rejected: read.stats().rejected_total(),
                 unserved: read.stats().unserved.iter().collect(),

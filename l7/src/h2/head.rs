@@ -13,6 +13,7 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
+use crate::http1::edits::Changes;
 use crate::http1::encode::{self, Delivery};
 use crate::http1::field::Known;
 use crate::http1::head::ResponseHead;
@@ -203,20 +204,27 @@ pub(super) fn response_text(response: &Response<()>, out: &mut Vec<u8>) -> Resul
     within_limit(out).map_err(Reject::in_response)
 }
 
-/// The answer with this head, for a client of HTTP/2.
+/// The answer with this head and `changes`, for a client of HTTP/2.
 ///
 /// The answer that begins a tunnel is 200 there (RFC 8441 section 5).
-pub(super) fn response(head: &ResponseHead<'_, '_>, delivery: Delivery) -> Response<()> {
+pub(super) fn response(
+    head: &ResponseHead<'_, '_>,
+    changes: Changes<'_>,
+    delivery: Delivery,
+) -> Response<()> {
     let tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut response = Response::new(());
     *response.status_mut() = if tunnel { StatusCode::OK } else { head.status };
     let fields = response.headers_mut();
     fields.reserve(16);
-    for field in encode::response_fields(head) {
+    for field in encode::response_fields(head, changes) {
         if tunnel && Known::of(field.name.as_bytes()) == Known::SecWebSocketAccept {
             continue;
         }
         append(fields, field.name.as_bytes(), field.value);
+    }
+    for (name, value) in changes.added() {
+        append(fields, name.as_bytes(), value);
     }
     if let Some(length) = encode::told_length(head, delivery) {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -176,7 +176,7 @@ fn an_answer_loses_what_is_of_its_connection() {
     let mut slots = slots();
     let head = parse_response(text, &mut slots, &Method::GET).unwrap();
     let delivery = Delivery::new(Framing::Length(3), Version::HTTP_2, true);
-    let response = response(&head, delivery);
+    let response = response(&head, Changes::NONE, delivery);
     let names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["server", "content-length"]);
 }

@@ -118,7 +118,7 @@ where
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_send_buffer_size(H2_SEND_BUFFER)
         .max_local_error_reset_streams(Some(H2_ERROR_RESETS));
-    if config.takes_websockets() {
+    if service.takes_websockets() {
         builder.enable_connect_protocol();
     }
     let handshake = tokio::time::timeout(config.timeouts.head, builder.handshake(guard));
@@ -132,7 +132,7 @@ where
     let private = Rc::clone(&shared);
     Driver { connection, shared, alarm, deadline, ending: false, busy: false }.run().await;
     if let Some(private) = &private.origin.private {
-        private.pool.clear();
+        private.clear();
     }
 }
 

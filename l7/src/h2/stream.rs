@@ -1,5 +1,6 @@
 //! One request of a client of HTTP/2, and its answer.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,15 +19,18 @@ use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::exchange::Buffers;
 use crate::forward::{Forward, Outcome};
+use crate::http1::edits::Changes;
 use crate::http1::encode::Delivery;
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::reject::Reject;
 use crate::http1::websocket;
+use crate::limits::QUESTIONS;
 use crate::log::{End, Record};
-use crate::request::{self, Request};
+use crate::proxy::TOO_MANY_QUESTIONS;
+use crate::request::{self, Grant, Question, Verdict};
 use crate::side::{Client, Presence, Sink, Source};
-use crate::upstream::Connect;
+use crate::upstream::{self, Connect};
 
 /// What a request needs while it lasts; kept for the next.
 pub(crate) struct Seat {
@@ -63,14 +67,33 @@ pub(super) async fn serve<C: Connect>(
     let (ends, mut record) = (&shared.service.stats.ends, origin.record(&shared.service));
     record.begin(None, Instant::now());
     let mut stream = Stream::new(body, respond);
-    match prepare(&shared, &parts, &mut stream, &mut seat, &mut record) {
-        Ok(request) => {
+    let mut verdict = prepare(&shared, &parts, &mut stream, &mut seat, &mut record, None);
+    let mut asked = 0;
+    while let Ok(Verdict::Ask(question)) = verdict {
+        asked += 1;
+        verdict = match Box::pin(stream.ask(question)).await {
+            Some(grant) if asked <= QUESTIONS => {
+                let grant = Some(grant);
+                prepare(&shared, &parts, &mut stream, &mut seat, &mut record, grant)
+            }
+            Some(_) => Err(TOO_MANY_QUESTIONS),
+            None => {
+                record.ended(End::ClientGone);
+                record.finish(0, ends);
+                return shared.put_seat(seat);
+            }
+        };
+    }
+    match verdict {
+        Ok(Verdict::Serve(request)) => {
             shared.service.stats.requests.bump();
             let forward = Forward {
                 client: &mut stream,
                 peer: origin.ends.client,
                 private: origin.private.as_ref(),
                 service: &shared.service,
+                to: shared.service.destination(request.way.to),
+                config: shared.service.config_of(request.way.route),
                 buffers: &mut seat.buffers,
                 deadline: &mut seat.deadline,
                 record: &mut record,
@@ -98,6 +121,7 @@ pub(super) async fn serve<C: Connect>(
                 }
             }
         }
+        Ok(Verdict::Ask(_)) => stream.abandon(),
         Err(reject) => {
             let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
             record.refused(format!("{} {target} HTTP/2", parts.method).as_bytes());
@@ -115,14 +139,18 @@ fn prepare<C: Connect>(
     stream: &mut Stream,
     seat: &mut Seat,
     record: &mut Record,
-) -> Result<Request, Reject> {
+    grant: Option<Box<Grant>>,
+) -> Result<Verdict, Reject> {
     let ended = stream.incoming.is_empty();
     // Only a request for a tunnel pays for the key.
-    let asks = parts.method == Method::CONNECT && shared.service.config.takes_websockets();
+    let asks = parts.method == Method::CONNECT && shared.service.takes_websockets();
     let key = if asks { websocket::new_key().ok() } else { None };
+    seat.text.clear();
     head::request_text(parts, ended, key.as_ref(), &mut seat.text)?;
     let (service, head) = (&shared.service, &mut seat.buffers.head);
-    let mut request = request::prepare(&seat.text, service, &shared.origin, record, head)?;
+    let origin = &shared.origin;
+    let mut verdict = request::prepare(&seat.text, service, origin, record, grant, head)?;
+    let Verdict::Serve(request) = &mut verdict else { return Ok(verdict) };
     stream.tunnel = request.websocket.is_some();
     if let Framing::Length(length) = request.framing {
         stream.incoming.declare(length);
@@ -130,7 +158,7 @@ fn prepare<C: Connect>(
     // A tunnel's bytes are no body.
     request.framing = if ended || stream.tunnel { Framing::None } else { Framing::UntilClose };
     request.version = Version::HTTP_2;
-    Ok(request)
+    Ok(verdict)
 }
 
 /// Answers a request that broke a rule.
@@ -164,6 +192,16 @@ pub(super) struct Stream {
 impl Stream {
     fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Self {
         Self { incoming: Incoming::new(body), respond, outgoing: None, tunnel: false }
+    }
+
+    /// Waits for what must be known of the request. None if the client does not wait.
+    async fn ask(&mut self, mut question: Question) -> Option<Box<Grant>> {
+        let mut unused = Buffer::new();
+        poll_fn(|cx| match question.as_mut().poll(cx) {
+            Poll::Ready(grant) => Poll::Ready(Some(grant)),
+            Poll::Pending => upstream::poll_gone(cx, self, &mut unused).map(|()| None),
+        })
+        .await
     }
 
     /// Answers by ourselves, unless an answer has begun.
@@ -225,12 +263,13 @@ impl Client for Stream {
     fn answer(
         &mut self,
         head: &ResponseHead<'_, '_>,
+        changes: Changes<'_>,
         delivery: Delivery,
         framing: Framing,
         _: &mut Vec<u8>,
         _: &mut Buffer,
     ) -> io::Result<()> {
-        let response = head::response(head, delivery);
+        let response = head::response(head, changes, delivery);
         if response.status().is_informational() {
             return self.respond.send_informational(response).map_err(into_io);
         }

@@ -32,12 +32,13 @@ use super::body::{Incoming, Outgoing};
 use super::guard::{Alarm, Guard};
 use super::head;
 use crate::buffer::Buffer;
+use crate::destination::Destination;
 use crate::failure::Failure;
 use crate::http1::framing::Framing;
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{H2_LINK_WINDOW, H2_SEND_BUFFER, H2_STREAM_WINDOW, HEAD_BYTES};
-use crate::service::Service;
 use crate::side::{Backend, Sink, Source};
+use crate::stats::Stats;
 use crate::upstream::{Connect, Tried, Turn, Way};
 
 /// The connections of a service to its backends, by the backend's index.
@@ -115,11 +116,11 @@ impl Backends {
     }
 }
 
-/// A stream to the backend of `turn`, of one of `links` or a new one, and whether its connection has been used before.
+/// A stream to the backend of `turn`, which is one of `to`, of one of `links` or a new one, and whether its connection has been used before.
 ///
 /// None if there is none to be had, which `tried` notes.
 pub(crate) async fn reach<C: Connect>(
-    service: &Service<C>,
+    (to, stats): (&Destination<C>, &Stats),
     links: &Links,
     way: &Way<'_, C>,
     turn: &Turn,
@@ -127,11 +128,11 @@ pub(crate) async fn reach<C: Connect>(
 ) -> Option<(Stream, bool)> {
     let backends = links.backend(turn.backend);
     if let Some(stream) = backends.stream(turn) {
-        service.stats.upstream_reuses.bump();
+        stats.upstream_reuses.bump();
         let used = stream.link.used.replace(true);
         return Some((stream, used));
     }
-    let limit = service.config.timeouts.connect;
+    let limit = way.timeouts.connect;
     let Ok(_turn) = tokio::time::timeout(limit, backends.connecting.lock()).await else {
         turn.failed();
         tried.note(turn, true);
@@ -160,7 +161,7 @@ pub(crate) async fn reach<C: Connect>(
         tried.note(turn, false);
         return None;
     };
-    service.stats.upstream_connects.bump();
+    stats.upstream_connects.bump();
     let link = Rc::new(Link {
         sender: RefCell::new(sender),
         address: turn.address,
@@ -173,7 +174,7 @@ pub(crate) async fn reach<C: Connect>(
         change: Notify::new(),
     });
     backends.links.borrow_mut().push(Rc::clone(&link));
-    let lifetime = service.config.pool.idle_lifetime;
+    let lifetime = to.limits.idle_lifetime;
     let drive = drive(connection, alarm, Rc::downgrade(&link), Rc::downgrade(&backends), lifetime);
     tokio::task::spawn_local(drive);
     match tokio::time::timeout(limit, link.settle()).await {

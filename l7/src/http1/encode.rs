@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode, Version};
 
+use super::edits::Changes;
 use super::field::Known;
 use super::framing::Framing;
 use super::head::{Field, Fields, RequestHead, ResponseHead};
@@ -39,6 +40,8 @@ pub struct Hop<'a> {
     pub received: &'a str,
     /// What the request is called.
     pub identity: &'a Identity,
+    /// What a route changes of the fields.
+    pub changes: Changes<'a>,
 }
 
 impl Hop<'_> {
@@ -66,7 +69,7 @@ pub fn request(head: &RequestHead<'_, '_>, hop: &Hop<'_>, out: &mut Vec<u8>) {
             known if known.is_naming() && !hop.identity.keeps(known) => false,
             _ => !head.fields.is_nominated(field.name),
         };
-        if keep {
+        if keep && hop.changes.keeps(field.name) {
             push(out, &[field.name.as_bytes(), b": ", field.value, b"\r\n"]);
         }
     }
@@ -84,6 +87,7 @@ pub fn request(head: &RequestHead<'_, '_>, hop: &Hop<'_>, out: &mut Vec<u8>) {
     if hop.forwarded != Forwarded::Hide {
         speak_for_client(&head.fields, hop, host, out);
     }
+    put_in(hop.changes, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -153,13 +157,19 @@ impl Delivery {
     }
 }
 
-/// Appends the head of a response to send to a client.
-pub fn response(head: &ResponseHead<'_, '_>, delivery: Delivery, out: &mut Vec<u8>) {
+/// Appends the head of a response to send to a client, with `changes`.
+pub fn response(
+    head: &ResponseHead<'_, '_>,
+    changes: Changes<'_>,
+    delivery: Delivery,
+    out: &mut Vec<u8>,
+) {
     push(out, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" "]);
     push(out, &[head.reason.as_bytes(), b"\r\n"]);
-    for field in response_fields(head) {
+    for field in response_fields(head, changes) {
         push(out, &[field.name.as_bytes(), b": ", field.value, b"\r\n"]);
     }
+    put_in(changes, out);
     match told_length(head, delivery) {
         Some(length) => framing(Framing::Length(length), out),
         None => framing(delivery.framing, out),
@@ -174,14 +184,23 @@ pub fn response(head: &ResponseHead<'_, '_>, delivery: Delivery, out: &mut Vec<u
     out.extend_from_slice(b"\r\n");
 }
 
-/// The fields of a response that pass on to a client; its length is not among them.
+fn put_in(changes: Changes<'_>, out: &mut Vec<u8>) {
+    for (name, value) in changes.added() {
+        push(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
+    }
+}
+
+/// The fields of a response that pass on to a client with `changes`; its length is not among them, nor
+/// is what is put in.
 pub fn response_fields<'a, 'b>(
     head: &'a ResponseHead<'b, '_>,
+    changes: Changes<'a>,
 ) -> impl Iterator<Item = &'a Field<'b>> {
-    let fields = head.fields.iter().filter(|(known, field)| {
+    let fields = head.fields.iter().filter(move |(known, field)| {
         !known.is_hop_by_hop()
             && *known != Known::ContentLength
             && !head.fields.is_nominated(field.name)
+            && changes.keeps(field.name)
     });
     fields.map(|(_, field)| field)
 }

@@ -14,6 +14,7 @@ fn hop(forwarded: Forwarded) -> Hop<'static> {
         name: "balun",
         received: "1.1",
         identity: &Identity::NONE,
+        changes: Changes::NONE,
     }
 }
 
@@ -129,7 +130,8 @@ fn deliver(lines: &str, method: &Method, version: Version, keep: bool) -> String
     let mut slots = slots();
     let head = parse_response(&bytes, &mut slots, method).expect(lines);
     let mut out = Vec::new();
-    response(&head, Delivery::new(head.framing, version, keep), &mut out);
+    let delivery = Delivery::new(head.framing, version, keep);
+    response(&head, Changes::NONE, delivery, &mut out);
     let text = String::from_utf8(out).unwrap();
     text.strip_suffix("\r\n\r\n").unwrap().replace("\r\n", "|")
 }

@@ -48,6 +48,12 @@ pub fn same(a: &[u8], b: &[u8], default_port: &str) -> bool {
     host_a.eq_ignore_ascii_case(host_b) && port_a.unwrap_or(default) == port_b.unwrap_or(default)
 }
 
+/// The host of an authority, without port and without a dot at its end.
+pub fn name(authority: &[u8]) -> &[u8] {
+    let host = split(authority).map_or(&[][..], |(host, _)| host);
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
 /// The host, with its brackets, and the port.
 fn split(authority: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
     let colon = match authority {

@@ -21,6 +21,7 @@
 pub mod body;
 pub mod chars;
 pub mod chunked;
+pub mod edits;
 pub mod encode;
 pub mod field;
 pub mod framing;

@@ -44,7 +44,7 @@ pub fn check<'b>(method: &Method, target: &'b [u8]) -> Result<Target<'b>, Reject
         return Err(Reject::new(Rule::R09, status, "CONNECT is for forward proxies"));
     }
     if target.first() == Some(&b'/') {
-        return Ok(Target::Origin(path(target)?));
+        return Ok(Target::Origin(normal_path(target)?));
     }
     if target == b"*" {
         return match *method {
@@ -59,7 +59,7 @@ pub fn check<'b>(method: &Method, target: &'b [u8]) -> Result<Target<'b>, Reject
     let (authority, tail) = rest.split_at(end);
     host::check(authority)?;
     let path = match tail {
-        [b'/', ..] => path(tail)?,
+        [b'/', ..] => normal_path(tail)?,
         // RFC 9112 section 3.2.4: OPTIONS on a URI without path means the server as a whole.
         [] if *method == Method::OPTIONS => Cow::Borrowed(b"*".as_slice()),
         [] => Cow::Borrowed(b"/".as_slice()),
@@ -75,22 +75,28 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// The path as it is routed and forwarded: dot segments resolved, all else as received.
+/// The path and query as they are routed and forwarded: dot segments resolved, characters that need no
+/// escape without one (RFC 3986 section 6.2.2.2), all else as received.
 ///
 /// Encoded slashes, empty segments and parameters (`;`) are left alone, since origins give them
 /// meaning and we route on the very bytes that we forward; but not where a dot segment would appear to
 /// a server that decodes the slash or drops the parameter before it resolves dots.
-fn path(path_and_query: &[u8]) -> Result<Cow<'_, [u8]>, Reject> {
+///
+/// # Errors
+/// R20 for a path that servers read differently.
+pub fn normal_path(path_and_query: &[u8]) -> Result<Cow<'_, [u8]>, Reject> {
     let query = path_and_query.iter().position(|&byte| byte == b'?');
     let (path, query) = path_and_query.split_at(query.unwrap_or(path_and_query.len()));
-    let (mut dotted, mut hidden) = (false, false);
+    let (mut dotted, mut hidden, mut escaped) = (false, false, false);
     for (index, &byte) in path.iter().enumerate() {
         match byte {
             b'\\' => return Err(Reject::bad(Rule::R20, "backslash in the path")),
             b'%' => match path.get(index + 1..index + 3) {
                 Some(b"00") => return Err(Reject::bad(Rule::R20, "%00 in the path")),
                 Some([b'2', b'f' | b'F'] | [b'5', b'c' | b'C']) => hidden = true,
-                Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {}
+                Some(&[a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                    escaped |= unescaped(a, b).is_some();
+                }
                 _ => return Err(Reject::bad(Rule::R20, "% without two digits in the path")),
             },
             b'/' => dotted |= starts_with_dot(path.get(index + 1..).unwrap_or_default()),
@@ -100,12 +106,36 @@ fn path(path_and_query: &[u8]) -> Result<Cow<'_, [u8]>, Reject> {
     if (dotted || hidden) && hides_dots(path) {
         return Err(Reject::bad(Rule::R20, "a dot segment behind an encoded slash or a parameter"));
     }
-    if !dotted {
+    if !dotted && !escaped {
         return Ok(Cow::Borrowed(path_and_query));
     }
-    let mut resolved = resolve(path)?;
+    let path = if escaped { Cow::Owned(unescape(path)) } else { Cow::Borrowed(path) };
+    let mut resolved = resolve(&path)?;
     resolved.extend_from_slice(query);
     Ok(Cow::Owned(resolved))
+}
+
+/// The character that an escape of these digits stands for, if it needs none: a letter, a digit, or a mark
+/// that is not reserved.
+fn unescaped(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| (digit as char).to_digit(16);
+    let byte = (digit(high)? << 4 | digit(low)?) as u8;
+    (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)).then_some(byte)
+}
+
+/// `path` without escapes that it does not need.
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => unescaped(*high, *low),
+            _ => None,
+        };
+        plain.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { rest.get(3..).unwrap_or_default() } else { after };
+    }
+    plain
 }
 
 /// Whether a segment has dots that only some servers see: `..%2f`, `..;x`.
@@ -211,6 +241,9 @@ mod tests {
             ("/a//b", "/a//b"),
             ("/a//../b", "/a/b"),
             ("/a;v=1/%2Fb%5c", "/a;v=1/%2Fb%5c"),
+            ("/%61dmin/%7Ex%2d?%61", "/admin/~x-?%61"),
+            ("/%2561", "/%2561"),
+            ("/a/%2e%62", "/a/.b"),
             ("/a...", "/a..."),
             ("/...", "/..."),
             ("/?%zz", "/?%zz"),

@@ -12,6 +12,8 @@ use crate::http1::reject::Rule;
 pub enum End {
     /// The whole answer of a backend was delivered.
     Ok,
+    /// The whole of an answer was delivered that is our own: a redirection, a page, or out of a cache.
+    Answered,
     /// What was joined as a tunnel, or in mode `tcp`, was ended by both sides.
     Tunnel,
     /// A tunnel had to be cut off: one side failed, or nothing moved for too long.
@@ -51,8 +53,9 @@ impl End {
     pub const COUNT: usize = Self::NAMES.len();
 
     /// The names of all kinds, in their order.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "ok",
+        "answered",
         "tunnel",
         "tunnel-cut",
         "rejected",
@@ -75,22 +78,23 @@ impl End {
     pub const fn kind(self) -> usize {
         match self {
             Self::Ok => 0,
-            Self::Tunnel => 1,
-            Self::TunnelCut => 2,
-            Self::Rejected(_) => 3,
-            Self::ClientGone => 4,
-            Self::ClientTimeout => 5,
-            Self::NoBackend => 6,
-            Self::BackendsFull => 7,
-            Self::QueueTimeout => 8,
-            Self::BackendRefused => 9,
-            Self::ConnectTimeout => 10,
-            Self::BackendUntrusted => 11,
-            Self::BackendTimeout => 12,
-            Self::BackendClosed => 13,
-            Self::BackendCut => 14,
-            Self::BackendGarbage(_) => 15,
-            Self::Stopped => 16,
+            Self::Answered => 1,
+            Self::Tunnel => 2,
+            Self::TunnelCut => 3,
+            Self::Rejected(_) => 4,
+            Self::ClientGone => 5,
+            Self::ClientTimeout => 6,
+            Self::NoBackend => 7,
+            Self::BackendsFull => 8,
+            Self::QueueTimeout => 9,
+            Self::BackendRefused => 10,
+            Self::ConnectTimeout => 11,
+            Self::BackendUntrusted => 12,
+            Self::BackendTimeout => 13,
+            Self::BackendClosed => 14,
+            Self::BackendCut => 15,
+            Self::BackendGarbage(_) => 16,
+            Self::Stopped => 17,
         }
     }
 

@@ -25,6 +25,7 @@ mod passthrough;
 mod proof;
 mod reencrypt;
 mod retries;
+mod routes;
 mod rules;
 mod slow;
 mod smuggling;

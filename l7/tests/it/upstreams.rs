@@ -190,7 +190,7 @@ async fn a_backend_that_drains_finishes_what_it_has_and_keeps_no_connection() {
         for _ in 0..4 {
             assert_eq!(ask(&service, GET).await, OK);
         }
-        assert_eq!(service.stats().requests_by_backend(), [1, 4], "no new request goes there");
+        assert_eq!(service.requests_by_backend(), [1, 4], "no new request goes there");
         expect(&mut first, OK).await;
         assert_eq!(service.idle_connections(0), 0, "nor is that kept which had a request");
     })
@@ -286,7 +286,7 @@ async fn requests_wait_in_order_until_a_backend_is_free() {
             ends.push(task.await.unwrap());
         }
         assert_eq!(ends, [2, 2, 4, 4, 6, 6], "two at a time");
-        assert_eq!(service.stats().requests_by_backend(), [3, 3]);
+        assert_eq!(service.requests_by_backend(), [3, 3]);
         assert_eq!(network.connects.borrow().len(), 2);
     })
     .await;
@@ -331,7 +331,7 @@ async fn a_client_that_leaves_gives_its_place_in_the_queue_back() {
         assert_eq!(balance.queue().unwrap().len(), 1);
         expect(&mut first, OK).await;
         expect(&mut last, OK).await;
-        assert_eq!(service.stats().requests_by_backend(), [2]);
+        assert_eq!(service.requests_by_backend(), [2]);
     })
     .await;
 }

@@ -10,6 +10,7 @@ use http::{Method, Version};
 use l7::Forwarded;
 use l7::http1::body::Decoder;
 use l7::http1::chunked::{self, CHUNK_OVERHEAD, LAST_CHUNK, size_line};
+use l7::http1::edits::Changes;
 use l7::http1::encode::{self, Delivery, Hop};
 use l7::http1::framing::Framing;
 use l7::http1::head::{self, Strictness};
@@ -35,6 +36,7 @@ pub fn request(data: &[u8]) {
         name: "balun",
         received: "1.1",
         identity: &Identity::NONE,
+        changes: Changes::NONE,
     };
     while let Ok(Some(extent)) = scan(rest, choice) {
         let bytes = &rest[extent.start..extent.end];
@@ -89,7 +91,7 @@ pub fn response(data: &[u8]) {
         }
         let delivery = Delivery::new(head.framing, version, choice & 4 == 0);
         let mut sent = Vec::new();
-        encode::response(&head, delivery, &mut sent);
+        encode::response(&head, Changes::NONE, delivery, &mut sent);
         let read = proof::reader::response(&sent, method == Method::HEAD);
         let read = read.expect("the second reader understands");
         let expected = match delivery.framing {
@@ -175,6 +177,7 @@ pub fn translation(data: &[u8]) {
         secure: false,
         name: "balun",
         identity: &Identity::NONE,
+        changes: Changes::NONE,
     };
     proof::encode(&head, &hop, true, &mut Vec::new()).expect("both readers agree");
 }

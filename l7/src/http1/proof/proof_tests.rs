@@ -1,4 +1,5 @@
 use super::*;
+use crate::http1::edits::Changes;
 use crate::http1::encode::{self, Forwarded};
 use crate::http1::head::{Strictness, parse_request, slots};
 use crate::identity::Identity;
@@ -18,6 +19,7 @@ fn verdict(meant: &str, sent: &str) -> Result<(), &'static str> {
         name: "balun",
         received: "1.1",
         identity: &Identity::NONE,
+        changes: Changes::NONE,
     };
     let mut own = Vec::new();
     encode::request(&head, &hop, &mut own);

@@ -4,6 +4,7 @@ use http::{Method, Version};
 use l7::Forwarded;
 use l7::http1::body::Decoder;
 use l7::http1::chunked::{CHUNK_OVERHEAD, size_line};
+use l7::http1::edits::Changes;
 use l7::http1::encode::{self, Delivery, Hop};
 use l7::http1::framing::Framing;
 use l7::http1::head::{self, Strictness};
@@ -73,6 +74,7 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         name: "balun",
         received: "1.1",
         identity: &Identity::NONE,
+        changes: Changes::NONE,
     };
     let strictness = Strictness { strict_host: probe.option("strict-host") != Some("off") };
     let mut out = Vec::new();
@@ -125,7 +127,7 @@ fn response(probe: &Probe) -> Result<Vec<u8>, Fault> {
         let delivery = Delivery::new(head.framing, version, version == Version::HTTP_11);
         let passes = !head.status.is_informational() || version == Version::HTTP_11;
         if passes {
-            encode::response(&head, delivery, &mut out);
+            encode::response(&head, Changes::NONE, delivery, &mut out);
             let read = proof::reader::response(&out[begin..], method == Method::HEAD);
             let read = read.unwrap_or_else(|fault| panic!("{}: {fault:?}", probe.place));
             assert_eq!(read.status, head.status.as_u16());

@@ -1,0 +1,176 @@
+//! Routes: which requests are treated apart, and how.
+//!
+//! # Theory of operation
+//! A service has a list of routes. A request takes the first whose [condition](Condition) it fits, in the
+//! order of the list, found by an index. What the route says is done: the request goes to a pool, or to
+//! one of several, or is answered by ourselves; and heads are changed on their way. A request that fits no
+//! route goes to the service's own pool, or is answered with 404 if it has none.
+//!
+//! A request may be judged more than once, when something must be asked before it is served: all that
+//! chance decides follows from one number, which is drawn once and kept.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `condition` | which requests |
+//! | `path`, `text` | patterns of paths and of values |
+//! | `table` | the index |
+//! | `template` | texts with parts that each request decides |
+//! | `action` | what is done |
+
+mod action;
+mod condition;
+mod path;
+mod table;
+mod template;
+mod text;
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+pub use action::{Action, Fields, Operation, Rewrite, Split, Sticky};
+pub use condition::{Ask, Condition, HostPattern, MILLION, Mismatch};
+pub use path::{BadPath, PathPattern, REST};
+pub use template::{BadTemplate, Scene, Template, is_own};
+pub use text::TextPattern;
+
+use crate::answer::Answer;
+use crate::http1::edits::Edits;
+use crate::http1::head::RequestHead;
+use crate::http1::reject::Reject;
+use crate::identity::Identity;
+use crate::request::{Grant, Judged, Origin, Question};
+use crate::service::{Config, Service};
+use crate::upstream::Connect;
+use table::Index;
+
+/// A route, by its place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u32);
+
+/// What is done with some requests.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which requests.
+    pub condition: Condition,
+    /// Who gives the answer.
+    pub action: Action,
+    /// What is changed of the request.
+    pub rewrite: Rewrite,
+    /// What is changed of the head of the answer.
+    pub answer: Fields,
+    /// How its requests are treated, if not as the service says.
+    pub config: Option<Rc<Config>>,
+}
+
+impl Route {
+    /// All requests, which are treated as the service says.
+    pub fn new(action: Action) -> Self {
+        let (condition, rewrite) = (Condition::default(), Rewrite::default());
+        Self { condition, action, rewrite, answer: Fields::default(), config: None }
+    }
+}
+
+/// The routes of a service.
+#[derive(Debug)]
+pub struct Routes {
+    list: Vec<Route>,
+    index: Index,
+    /// Something is left to chance.
+    draws: bool,
+    /// What becomes of a request that fits none; none if it goes to the service's own pool.
+    otherwise: Option<Answer>,
+}
+
+impl Routes {
+    /// Routes in their order. A request that fits none gets the answer `otherwise`, or goes to the
+    /// service's own pool.
+    pub fn new(list: Vec<Route>, otherwise: Option<Answer>) -> Self {
+        let mut index = Index::default();
+        for (id, route) in (0..).zip(&list) {
+            index.add(RouteId(id), &route.condition);
+        }
+        let draws = list.iter().any(Route::draws);
+        Self { list, index, draws, otherwise }
+    }
+
+    /// The route of that place.
+    pub fn get(&self, id: RouteId) -> Option<&Route> {
+        self.list.get(id.0 as usize)
+    }
+
+    /// All of them.
+    pub fn list(&self) -> &[Route] {
+        &self.list
+    }
+
+    /// The first route that `ask` fits.
+    pub fn find(&self, ask: &Ask<'_>) -> Option<RouteId> {
+        self.index.find(ask, |id| self.get(id).map(|route| &route.condition))
+    }
+
+    /// Each route before the first that `ask` fits, and why it does not fit; and that one.
+    pub fn explain(&self, ask: &Ask<'_>) -> (Vec<(RouteId, Mismatch)>, Option<RouteId>) {
+        let mut passed = Vec::new();
+        for (id, route) in (0..).map(RouteId).zip(&self.list) {
+            match route.condition.check(ask, id) {
+                Ok(()) => return (passed, Some(id)),
+                Err(mismatch) => passed.push((id, mismatch)),
+            }
+        }
+        (passed, None)
+    }
+
+    /// What becomes of a request with that head.
+    ///
+    /// The inner error is what must be known before.
+    ///
+    /// # Errors
+    /// The request cannot be rewritten as its route says.
+    pub(crate) fn judge<C: Connect>(
+        &self,
+        head: &RequestHead<'_, '_>,
+        service: &Service<C>,
+        origin: &Origin<C::Stream>,
+        _identity: &Identity,
+        grant: Option<Box<Grant>>,
+    ) -> Result<Result<Judged, Question>, Reject> {
+        let drawn = grant.as_ref().and_then(|grant| grant.chance);
+        let draw = || if self.draws { u64::from_be_bytes(service.ids.next8()) } else { 0 };
+        let chance = drawn.unwrap_or_else(draw);
+        let client: IpAddr = origin.ends.client.ip();
+        let ask = Ask::new(head, client, chance);
+        let Some((id, route)) = self.find(&ask).and_then(|id| Some((id, self.get(id)?))) else {
+            return Ok(Ok(self.unrouted()));
+        };
+        route.judge(id, &ask, origin.secure).map(Ok)
+    }
+
+    fn unrouted(&self) -> Judged {
+        match &self.otherwise {
+            None => Judged::default(),
+            Some(answer) => Judged::answered(None, answer.clone()),
+        }
+    }
+}
+
+impl<C: Connect> Service<C> {
+    fn route(&self, id: Option<RouteId>) -> Option<&Route> {
+        self.routes.as_ref()?.get(id?)
+    }
+
+    /// How requests of a route are treated, or those of none.
+    pub(crate) fn config_of(&self, route: Option<RouteId>) -> &Config {
+        let own = self.route(route).and_then(|route| route.config.as_deref());
+        own.unwrap_or(&self.config)
+    }
+
+    /// What is changed of the fields of every request of a route.
+    pub(crate) fn request_edits(&self, route: Option<RouteId>) -> Option<&Edits> {
+        self.route(route)?.rewrite.fields.fixed()
+    }
+
+    /// What is changed of the fields of every answer to a request of a route.
+    pub(crate) fn answer_edits(&self, route: Option<RouteId>) -> Option<&Edits> {
+        self.route(route)?.answer.fixed()
+    }
+}
