@@ -27,6 +27,8 @@ pub const BODY_BYTES: u64 = i64::MAX as u64;
 
 /// A connection buffer's first size.
 pub const BUFFER_START: usize = 2 * 1024;
+/// Bytes that are read of what a client sends while its request is being answered; more waits.
+pub const EARLY_BYTES: usize = 4 * 1024;
 /// A connection buffer's last size: it doubles while reads fill it. Must exceed [`HEAD_BYTES`].
 pub const BUFFER_MAX: usize = 64 * 1024;
 /// Bytes of messages that are buffered whole, over all connections, unless a service is given another

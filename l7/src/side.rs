@@ -23,7 +23,7 @@ use crate::http1::encode::{self, Delivery};
 use crate::http1::framing::Framing;
 use crate::http1::head::ResponseHead;
 use crate::http1::scan::{Extent, Scanner};
-use crate::limits::BUFFER_START;
+use crate::limits::EARLY_BYTES;
 
 /// Where a body comes from.
 pub(crate) trait Source: AsyncRead + Unpin {
@@ -157,7 +157,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client for Plain<T> {
     }
 
     fn poll_presence(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Presence {
-        if input.len() >= BUFFER_START / 2 {
+        if input.len() >= EARLY_BYTES {
             return Presence::Here;
         }
         match input.poll_fill(cx, &mut self.0) {

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use l7::http1::reject::Rule;
-use l7::limits::{BUFFER_MAX, BUFFER_START, HEAD_BYTES, LINGER_BYTES, TRAILER_BYTES};
+use l7::limits::{
+    BUFFER_MAX, BUFFER_START, EARLY_BYTES, HEAD_BYTES, LINGER_BYTES, TARGET_BYTES, TRAILER_BYTES,
+};
 use l7::{Config, Forwarded};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::task::spawn_local;
@@ -154,8 +156,9 @@ async fn who_floods_while_a_backend_thinks_is_not_read() {
         let (mut reader, mut writer) = split(client(&service));
         writer.write_all(GET.as_bytes()).await.unwrap();
         let sent = flood(&mut writer, &[b'x'; 64], Duration::from_secs(1)).await;
-        assert!(sent <= BUFFER_START + PIPE, "{sent}");
-        let answer = read_all(&mut reader).await;
+        assert!(sent <= 2 * EARLY_BYTES + PIPE, "{sent}");
+        let rest = [b'x'; TARGET_BYTES];
+        let (answer, _) = tokio::join!(read_all(&mut reader), writer.write_all(&rest));
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
         assert!(answer.contains("HTTP/1.1 414 "), "and then what was sent is judged: {answer}");
     })
