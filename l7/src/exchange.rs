@@ -63,6 +63,12 @@ impl Buffers {
         [client_in, client_out, upstream_in, upstream_out].iter().all(|buffer| buffer.is_empty())
     }
 
+    /// Forgets what an earlier exchange left of its backend.
+    pub(crate) fn begin(&mut self) {
+        self.upstream_in.clear();
+        self.upstream_out.clear();
+    }
+
     /// Forgets all, and gives up memory that only a large body needed.
     pub(crate) fn clear(&mut self) {
         let Self { client_in, client_out, upstream_in, upstream_out, head, response } = self;
@@ -142,7 +148,8 @@ pub(crate) struct Rest {
 }
 
 impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
-    /// An exchange of the request whose head is in `buffers` and whose body begins there.
+    /// An exchange of the request whose head is in `buffers` and whose body begins there; of a backend
+    /// there is nothing in them, unless it has [`begun`](Self::begun).
     #[expect(clippy::too_many_arguments, reason = "each is borrowed from another place")]
     pub(crate) fn new(
         client: &'a mut K,
@@ -153,8 +160,6 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         turn: Option<&'a Turn>,
         (config, stats, hoard): (&'a Config, &'a Stats, &'a Rc<Hoard>),
     ) -> Self {
-        buffers.upstream_in.clear();
-        buffers.upstream_out.clear();
         let outgoing = upstream.framing_up(request.outgoing);
         let mut body = Relay::new(request.framing, outgoing)
             .with_limit(config.max_body)
@@ -187,12 +192,11 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         }
     }
 
-    /// The same where the request, which has no body, has been sent already, and `input` has come of the
-    /// answer; if there is none, it is as before.
-    pub(crate) fn begun(mut self, input: Option<Buffer>) -> Self {
-        if let Some(input) = input {
+    /// The same where the request, which has no body, `has_begun`: it was sent already, and what has come
+    /// of the answer is in the buffers.
+    pub(crate) fn begun(mut self, has_begun: bool) -> Self {
+        if has_begun {
             self.upload = Upload::Sent;
-            self.buffers.upstream_in = input;
         }
         self
     }

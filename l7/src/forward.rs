@@ -105,6 +105,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     async fn answer_by_ourselves(mut self, request: &Request, own: &Own) -> Outcome {
         self.deadline.set_end(self.config.timeouts.total);
         let mut memory: Upstream<C::Stream> = Upstream::Own(Memory::new(own));
+        self.buffers.begin();
         let service = self.service;
         let mut exchange = Exchange::new(
             self.client,
@@ -156,21 +157,20 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         answer: &mut Answer,
     ) -> Outcome {
         let (service, config) = (self.service, self.config);
-        // The turn of a request that is sent again, once, on a fresh connection.
-        let mut again: Option<Turn> = None;
         let (mut replaced, mut replayed) = (false, 0);
         loop {
-            let (mut turn, (mut backend, mut history)) =
-                match self.attempt(again.take(), tries).await {
-                    Ok(reached) => reached,
-                    Err(none) => return self.apologise(none, request),
-                };
-            let (mut raced, mut input) = (Ok(()), None);
+            let (mut turn, (mut backend, mut history)) = match self.attempt(tries).await {
+                Ok(reached) => reached,
+                Err(none) => return self.apologise(none, request),
+            };
+            self.buffers.begin();
+            let mut raced = None;
             if let Some(after) = request.hedge_after(config, self.to) {
                 let first = Attempt::new(turn, (backend, history));
                 let (best, result) = Box::pin(self.hedge(first, after, tries)).await;
                 (turn, backend, history) = (best.turn, best.stream, best.history);
-                (raced, input) = (result, Some(best.input));
+                self.buffers.upstream_in = best.input;
+                raced = Some(result);
             }
             let local = backend.plain().and_then(C::local_addr);
             let mut exchange = Exchange::new(
@@ -184,12 +184,12 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             )
             .with_changes(service.changes(request))
             .with_tries(tries, replayed)
-            .begun(input);
+            .begun(raced.is_some());
             exchange.is_timed = self.record.is_timed();
             exchange.is_collected = answer.is_collected;
             let result = match raced {
-                Ok(()) => exchange.run().await,
-                Err(failure) => Err(failure),
+                None | Some(Ok(())) => exchange.run().await,
+                Some(Err(failure)) => Err(failure),
             };
             let body_sent = exchange.body_sent() || request.framing.is_empty();
             let (told, untouched) = (exchange.told(), exchange.body_untouched());
@@ -214,7 +214,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             let passed_over = failure == Failure::Unprocessed && (untouched || input.is_kept());
             if !replaced && (passed_over || failure == Failure::Closed && history.kept && whole) {
                 replaced = true;
-                again = Some(turn);
+                tries.replace(turn);
             } else {
                 failure.report(&turn, &backend, history.kept);
                 let chosen = matches!(failure, Failure::Retry(_));
@@ -227,19 +227,17 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         }
     }
 
-    /// Reaches the backend of `again` by a fresh connection, or else one that has a turn for the request.
+    /// Reaches a backend that has a turn for the request.
     async fn attempt(
         &mut self,
-        mut again: Option<Turn>,
         tries: &mut Tries<'_>,
     ) -> Result<(Turn, (Upstream<C::Stream>, History)), NoUpstream> {
         let (to, config) = (self.to, self.config);
         let stats = &self.service.stats;
         loop {
-            let fresh = again.is_some();
-            let turn = match again.take().or_else(|| tries.next()) {
-                Some(turn) => turn,
-                None => self.take_turn(&tries.tried).await?,
+            let (turn, fresh) = match tries.next() {
+                Some(next) => next,
+                None => (self.take_turn(&tries.tried).await?, false),
             };
             self.record.tries(turn.address);
             let way = (to, config, stats);

@@ -47,8 +47,8 @@ pub(crate) struct Tries<'a> {
     client: SocketAddr,
     /// Times that it may yet be sent again.
     left: u32,
-    /// The turn of the next try.
-    next: Option<Turn>,
+    /// The turn of the next try, and whether that needs a fresh connection.
+    next: Option<(Turn, bool)>,
 }
 
 impl<'a> Tries<'a> {
@@ -86,7 +86,7 @@ impl<'a> Tries<'a> {
             return false;
         }
         self.tried.retried(turn);
-        self.next = self.spend();
+        self.next = self.spend().map(|turn| (turn, false));
         self.left = if self.next.is_some() { self.left - 1 } else { 0 };
         self.next.is_some()
     }
@@ -110,8 +110,13 @@ impl<'a> Tries<'a> {
         Some(next)
     }
 
-    /// The turn that was taken for the next try.
-    pub(crate) fn next(&mut self) -> Option<Turn> {
+    /// Has the next try be at the backend of `turn` again, on a fresh connection: the kept one had ended.
+    pub(crate) fn replace(&mut self, turn: Turn) {
+        self.next = Some((turn, true));
+    }
+
+    /// The turn that was taken for the next try, and whether that needs a fresh connection.
+    pub(crate) const fn next(&mut self) -> Option<(Turn, bool)> {
         self.next.take()
     }
 }

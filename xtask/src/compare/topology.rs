@@ -282,6 +282,11 @@ impl Target {
         SocketAddrV4::new(self.address, WEB_PORT)
     }
 
+    /// The same within TLS.
+    pub(super) const fn secure_web(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, SECURE_PORT)
+    }
+
     /// Where `path` is in clear text.
     pub(super) fn url(self, path: &str) -> String {
         format!("http://{}{path}", self.web())
@@ -289,7 +294,7 @@ impl Target {
 
     /// Where it is within TLS.
     pub(super) fn secure_url(self, path: &str) -> String {
-        format!("https://{}:{SECURE_PORT}{path}", self.address)
+        format!("https://{}{path}", self.secure_web())
     }
 }
 

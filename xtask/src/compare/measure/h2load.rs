@@ -41,7 +41,7 @@ pub(super) fn latency(site: &Site<'_>, url: &str, seconds: u32) -> Result<f64, F
 }
 
 /// h2load for `seconds`, after half a second that does not count.
-pub(super) fn command(site: &Site<'_>, seconds: u32) -> Command {
+fn command(site: &Site<'_>, seconds: u32) -> Command {
     let mut command = site.topology.tool(Node::Client, Tool::H2load);
     command.args(["--threads", "1", "--duration", &seconds.to_string()]);
     command.args(["--warm-up-time", "500ms"]);

@@ -1,37 +1,137 @@
 //! Memory for connections that wait.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::h2load;
-use crate::compare::children::{Child, Errors};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use crate::compare::backend::BODY;
+use crate::compare::children::Child;
 use crate::compare::rival::Running;
+use crate::compare::topology::Node;
 use crate::compare::{Failure, Site};
 
-/// Connections that are opened.
-const CONNECTIONS: u32 = 1_000;
+/// Connections that are there before memory is looked at first, for what does not grow with their number.
+const BEFORE: usize = 200;
 
-/// How long after their beginning memory is looked at: all are there by then, and have been idle.
-const SETTLED: Duration = Duration::from_secs(4);
+/// Connections more that are there when it is looked at again.
+const MORE: usize = 1_000;
 
-/// Seconds that they stay.
-const STAY: u32 = 5;
+/// Between the last request and the look.
+const SETTLED: Duration = Duration::from_millis(500);
 
-/// Bytes that the balancer's processes grow by for a connection that sends a request a second. What the
+/// What one answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes that the balancer's processes grow by for a connection that had one request, and waits. What the
 /// kernel holds for a connection of its own is not in it.
-pub(super) fn measure(site: &Site<'_>, running: &Running, url: &str) -> Result<f64, Failure> {
+pub(super) fn measure(
+    site: &Site<'_>,
+    running: &Running,
+    address: SocketAddrV4,
+    tls: bool,
+) -> Result<f64, Failure> {
     let Some(child) = &running.child else {
         return Err(Failure::because("it has no process"));
     };
+    let tls = tls.then(|| Arc::new(client_config()));
+    let open = |count: usize| {
+        let open = || (0..count).map(|_| connect(address, tls.as_ref())).collect();
+        let opened: Result<Vec<_>, io::Error> = site.topology.within(Node::Client, open)?;
+        thread::sleep(SETTLED);
+        opened.map_err(|error| Failure::because(format!("a connection failed: {error}")))
+    };
+    let first = open(BEFORE)?;
     let before = resident(child)?;
-    let mut command = h2load::command(site, STAY);
-    command.args(["--h1", "--rps", "1", "--clients", &CONNECTIONS.to_string(), url]);
-    let mut load = Child::start(site.scratch, command, Errors::Kept)?;
-    thread::sleep(SETTLED);
-    load.check()?;
+    let more = open(MORE)?;
     let after = resident(child)?;
-    Ok(after.saturating_sub(before) as f64 / f64::from(CONNECTIONS))
+    drop((first, more));
+    Ok(after.saturating_sub(before) as f64 / MORE as f64)
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// A connection on which one request was answered.
+fn connect(address: SocketAddrV4, tls: Option<&Arc<ClientConfig>>) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect_timeout(&address.into(), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream: Box<dyn Stream> = match tls {
+        None => Box::new(stream),
+        Some(config) => {
+            let name = ServerName::from(std::net::IpAddr::V4(*address.ip()));
+            let connection = ClientConnection::new(Arc::clone(config), name);
+            Box::new(StreamOwned::new(connection.map_err(io::Error::other)?, stream))
+        }
+    };
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: compare\r\n\r\n")?;
+    let (mut answer, mut filled) = ([0; 1024], 0);
+    while !answer[..filled].ends_with(BODY.as_bytes()) {
+        match stream.read(&mut answer[filled..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+    }
+    Ok(stream)
+}
+
+fn client_config() -> ClientConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let trusting = Arc::new(Trusting(Arc::clone(&provider)));
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .expect("the provider does what it offers")
+        .dangerous()
+        .with_custom_certificate_verifier(trusting)
+        .with_no_client_auth()
+}
+
+/// Takes any certificate: the one in use was made a moment ago.
+#[derive(Debug)]
+struct Trusting(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Resident bytes of all processes of a child's group.

@@ -92,7 +92,7 @@ impl Measure {
             Self::Download => "large answers, one at a time (curl)",
             Self::Upload => "large requests, one at a time (curl)",
             Self::Latency => "99 of 100 answers come within (h2load, 64 connections, 12,800/s)",
-            Self::Idle => "memory of its processes for a connection that is all but idle",
+            Self::Idle => "memory of its processes for a connection that had a request and waits",
             Self::IdleTls => "the same within TLS",
             Self::Syscalls => "its reads and writes for a keep-alive request",
             Self::Acks => "acknowledgments without data that it sends for a keep-alive request",
@@ -142,7 +142,9 @@ impl Measure {
         match self {
             Self::Stream => Tool::Iperf3,
             Self::Connect | Self::Http | Self::Tls | Self::TlsConnect => Tool::Wrk,
-            Self::Http2 | Self::Latency | Self::Idle | Self::IdleTls => Tool::H2load,
+            Self::Http2 | Self::Latency => Tool::H2load,
+            // It is its own client.
+            Self::Idle | Self::IdleTls => Tool::Ip,
             Self::Download | Self::Upload => Tool::Curl,
             Self::Syscalls | Self::Acks => Tool::Wrk,
         }
@@ -181,8 +183,8 @@ impl Measure {
             Self::Download => curl::download(site, target, seconds),
             Self::Upload => curl::upload(site, target, seconds),
             Self::Latency => h2load::latency(site, &target.url("/"), seconds),
-            Self::Idle => idle::measure(site, running, &target.url("/")),
-            Self::IdleTls => idle::measure(site, running, &target.secure_url("/")),
+            Self::Idle => idle::measure(site, running, target.web(), false),
+            Self::IdleTls => idle::measure(site, running, target.secure_web(), true),
             Self::Syscalls => wire::syscalls(site, running, seconds),
             Self::Acks => wire::acks(site, target, seconds),
         }
