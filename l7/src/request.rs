@@ -33,8 +33,8 @@ use crate::upstream::Connect;
 pub(crate) struct Origin<T> {
     /// The client and what it connected to.
     pub(crate) ends: Ends,
-    /// The same as packets have it.
-    pub(crate) wire: Ends,
+    /// The same as packets have it, if that is not the same.
+    wire: Option<Box<Ends>>,
     /// Within TLS.
     pub(crate) secure: bool,
     /// What was agreed on in the handshake, if we had it.
@@ -43,24 +43,26 @@ pub(crate) struct Origin<T> {
     pub(crate) private: Option<Private<T>>,
     /// In streams of HTTP/2.
     pub(crate) multiplexed: bool,
-    peer_text: String,
-    local_text: String,
+    peer_text: Box<str>,
+    local_text: Box<str>,
 }
 
 impl<T> Origin<T> {
     pub(crate) fn new(accepted: Accepted, private: Option<Private<T>>) -> Self {
         let Accepted { ends, wire, secure, session } = accepted;
-        let peer_text = ends.client.ip().to_canonical().to_string();
-        let local_text = ends.service.to_string();
+        let wire = (wire != ends).then(|| Box::new(wire));
+        let peer_text = ends.client.ip().to_canonical().to_string().into_boxed_str();
+        let local_text = ends.service.to_string().into_boxed_str();
         Self { ends, wire, secure, session, private, multiplexed: false, peer_text, local_text }
     }
 
     /// What its requests to `service` are taken down in.
     pub(crate) fn record<C: Connect>(&self, service: &Service<C>) -> Record {
-        let Ends { client, service: local } = self.wire;
+        let wire = self.wire.as_deref().copied().unwrap_or(self.ends);
+        let Ends { client, service: local } = wire;
         let watched = Watched::new(service.watch.clone(), client, local, self.secure);
         let scheme = if self.secure { "https" } else { "http" };
-        Record::new(watched, service.log.as_ref(), (self.ends.client, self.wire), scheme)
+        Record::new(watched, service.log.as_ref(), (self.ends.client, wire), scheme)
     }
 }
 

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, KeyLog, RootCertStore};
@@ -58,7 +57,7 @@ impl BackendTls {
     /// # Errors
     /// [`TlsError`] for settings that cannot be used.
     pub fn new(name: ServerName<'static>, settings: &ClientSettings<'_>) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(super::provider());
         let identity = settings.identity.map(|pair| certified_key(0, pair, &provider));
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -211,7 +211,7 @@ impl Current {
         capture: &Arc<OnceLock<Arc<Keys>>>,
         scope: Option<&KeyLogScope>,
     ) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(super::provider());
         let resolver = Arc::new(resolver(settings, &provider)?);
         let verifier = verifier(settings.clients.as_ref(), &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -220,6 +220,8 @@ impl Current {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&resolver) as _);
         config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        // Ours, and not what the client lists first: `provider` says why.
+        config.ignore_client_order = true;
         config.ticketer = resumption.ticketer;
         config.session_storage = resumption.cache;
         let tap = |log| Arc::new(Tap { capture: Arc::clone(capture), log });

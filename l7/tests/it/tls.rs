@@ -14,7 +14,7 @@ use netstack::wire::Address;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
@@ -103,6 +103,12 @@ async fn the_certificate_follows_the_server_name_and_requests_pass() {
             let (_, session) = stream.get_ref();
             assert_eq!(session.peer_certificates().unwrap()[0], pairs[expected].der, "{name}");
             assert_eq!(session.alpn_protocol(), Some(b"http/1.1".as_slice()));
+            let suite = session.negotiated_cipher_suite().unwrap().suite();
+            assert_eq!(
+                suite,
+                CipherSuite::TLS13_AES_128_GCM_SHA256,
+                "the client has another first"
+            );
             let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
             for _ in 0..2 {
                 stream.write_all(request.as_bytes()).await.unwrap();
