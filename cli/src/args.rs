@@ -6,6 +6,7 @@ mod lab;
 mod replay;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -396,9 +397,21 @@ pub enum TraceFormat {
 /// Arguments of `balun explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
-    /// An error code such as E0304, or drop: and a drop reason; without it, a list of all
+    /// An error code such as E0304, drop: and a drop reason, or a request such as 'GET http://api.lab/v1/x'; without it, a list of codes and reasons
     #[arg(value_name = "CODE")]
     pub topic: Option<String>,
+    /// Configuration file whose routes a request meets
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, env = "BALUN_CONFIG")]
+    pub config: PathBuf,
+    /// The service that is asked; without it, all of mode http
+    #[arg(long, value_name = "NAME", env = "BALUN_SERVICE")]
+    pub service: Option<String>,
+    /// A field of the request
+    #[arg(long, value_name = "NAME: VALUE", env = "BALUN_HEADER")]
+    pub header: Vec<String>,
+    /// Who sends the request
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1", env = "BALUN_CLIENT")]
+    pub client: IpAddr,
 }
 
 /// The commands `balun config`.

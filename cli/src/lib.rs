@@ -39,6 +39,7 @@ pub mod plan;
 mod queue;
 mod reload;
 pub mod replay;
+pub mod route;
 pub mod run;
 pub mod runtime;
 pub mod seed;

@@ -136,6 +136,26 @@ fn example(name: &str) {
     assert!(stdout(&output).ends_with(" passed\n"), "{}", stdout(&output));
 }
 
+/// Checks the lab that a page of the manual shows: its first block of TOML.
+fn page(name: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let page = fs::read_to_string(page).unwrap();
+    let (_, block) = page.split_once("```toml\n").unwrap();
+    let (lab, _) = block.split_once("```\n").unwrap();
+    let bench = Bench::new(lab);
+    let output = bench.lab(&["check"]);
+    if skip(&output) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).ends_with(" passed\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn routing() {
+    page("routing.md");
+}
+
 #[test]
 fn two_tier() {
     example("two-tier.toml");

@@ -82,6 +82,10 @@ pub(crate) struct Forward<'a, K, C: Connect> {
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
     pub(crate) async fn run(mut self, request: &Request) -> Outcome {
+        if request.is_reset() {
+            self.record.ended(End::Injected);
+            return Outcome::Ended;
+        }
         if let Some(own) = request.own() {
             // Most are a backend's, and should not carry what this needs.
             return Box::pin(self.answer_by_ourselves(request, own)).await;

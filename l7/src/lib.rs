@@ -72,7 +72,7 @@ pub use answer::Answer;
 pub use destination::Destination;
 pub use http1::encode::Forwarded;
 pub use proxy::serve;
-pub use service::{Config, Http2, Service};
+pub use service::{Config, ErrorPage, Http2, Service};
 pub use socket_options::SocketOptions;
 pub use splice::{SpliceService, Target, splice};
 pub use timeouts::Timeouts;

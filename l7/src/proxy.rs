@@ -361,7 +361,13 @@ where
         let keep = request.persistent && body_read;
         let delivery = Delivery::new(Framing::Length(0), request.version, keep);
         let mut text = Vec::new();
-        encode::notice(status, detail, &request.method, delivery, &mut text);
+        let said = encode::notice_body(status, detail);
+        let page = self.service.config_of(request.way.route).page(status);
+        let body = match page {
+            Some(page) => (&*page.kind, &page.body[..]),
+            None => (encode::NOTICE_TYPE, said.as_bytes()),
+        };
+        encode::notice(status, body, &request.method, delivery, &mut text);
         self.service.stats.count_response(status);
         self.record.answered(status);
         if !self.send(buffers, &text).await {

@@ -86,6 +86,8 @@ pub(crate) struct Grant {
     pub(crate) identity: Option<Identity>,
     /// What its chances come from.
     pub(crate) chance: Option<u64>,
+    /// It has waited as a fault on purpose wants it.
+    pub(crate) delayed: bool,
 }
 
 /// Judges a request's head and writes what to forward of it into `out`.
@@ -197,6 +199,8 @@ pub(crate) struct Judged {
 pub(crate) struct Extra {
     /// The answer, if no backend is to give it.
     pub(crate) own: Option<Answer>,
+    /// Its connection is to be reset, on purpose.
+    pub(crate) is_reset: bool,
     /// What is changed of the request.
     pub(crate) rewritten: Rewritten,
     /// What is changed of the head of the answer, besides what the route says of all.
@@ -236,6 +240,11 @@ impl Request {
     /// The answer, if no backend is to give it.
     pub(crate) fn own(&self) -> Option<&Answer> {
         self.extra.as_ref()?.own.as_ref()
+    }
+
+    /// Its connection is to be reset, on purpose.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.is_reset)
     }
 
     /// What is changed of the head of its answer, besides what its route says.

@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use tokio::sync::watch;
 
 use crate::buffering::{Buffering, Hoard};
@@ -67,6 +70,19 @@ pub struct Config {
     pub buffering: Buffering,
     /// What requests are called. Default: nothing is said of that.
     pub naming: Naming,
+    /// What errors look like that are ours, by the first that fits. Default: a line of text.
+    pub pages: Vec<ErrorPage>,
+}
+
+/// What some errors look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Of these statuses.
+    pub statuses: RangeInclusive<u16>,
+    /// The type of the body.
+    pub kind: String,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// How clients may speak HTTP/2. Within TLS they may if ALPN offers it.
@@ -80,6 +96,11 @@ pub struct Http2 {
 }
 
 impl Config {
+    /// What an error of that status looks like, if that is said.
+    pub(crate) fn page(&self, status: StatusCode) -> Option<&ErrorPage> {
+        self.pages.iter().find(|page| page.statuses.contains(&status.as_u16()))
+    }
+
     /// There are attempts that a budget is for.
     const fn spends(&self) -> bool {
         self.retry.times > 0 || self.hedge_after.is_some()
@@ -111,6 +132,7 @@ impl Default for Config {
             name: "balun".to_owned(),
             buffering: Buffering::default(),
             naming: Naming::default(),
+            pages: Vec::new(),
         }
     }
 }

@@ -5,21 +5,57 @@ use std::iter;
 
 use nat::DropReason;
 
+use super::check::unreadable;
 use crate::args::ExplainArgs;
-use crate::config::{Code, Severity};
+use crate::config::model::Route;
+use crate::config::render::{self, Source};
+use crate::config::{self, Code, Severity};
 use crate::console::Console;
 use crate::exit::ExitCode;
+use crate::route::Question;
 
 /// Prints the page of a code or of a drop reason, or a list of all.
 pub(super) fn run(args: &ExplainArgs, console: &Console) -> ExitCode {
     let Some(topic) = &args.topic else { return console.finish_with(&list()) };
+    if topic.contains("://") {
+        return route(topic, args, console);
+    }
     if let Some(page) = page(topic) {
         return console.finish_with(&page);
     }
     let shown: String = topic.chars().take(40).flat_map(char::escape_debug).collect();
-    console.error(&format!("`{shown}` is neither an error code nor a drop reason"));
+    console.error(&format!("`{shown}` is no error code, drop reason or request"));
     console.say("help: `balun explain` lists them all\n");
     ExitCode::Usage
+}
+
+/// Says which route the request would take.
+fn route(request: &str, args: &ExplainArgs, console: &Console) -> ExitCode {
+    let usage = |message: String| {
+        console.error(&message);
+        ExitCode::Usage
+    };
+    let question = match Question::new(request, &args.header, args.client) {
+        Ok(question) => question,
+        Err(message) => return usage(message),
+    };
+    let loaded = match config::load(&args.config, false) {
+        Ok(loaded) => loaded,
+        Err(error) => return unreadable(&args.config, &error, console),
+    };
+    let Some(config) = &loaded.config else {
+        let source = Source { file: &loaded.file, text: &loaded.text };
+        console.say(&render::text(&source, &loaded.diagnostics, console.color()));
+        return ExitCode::Config;
+    };
+    let line = |route: &Route| {
+        let before = loaded.text.get(..route.span.start).unwrap_or_default();
+        before.matches('\n').count() + 1
+    };
+    match question.answer(config, args.service.as_deref(), line) {
+        Ok(answer) => console.finish_with(&answer),
+        Err(message) => usage(message),
+    }
 }
 
 fn page(topic: &str) -> Option<String> {

@@ -124,6 +124,11 @@ codes! {
     AmbiguousTls = "E0461": "two backends at one address differ in TLS",
     BadLogFormat = "E0475": "a format of a log cannot be read",
     LogPlace = "E0476": "an access log cannot be written",
+    BadRoutePath = "E0801": "a path of a route is malformed",
+    BadCondition = "E0802": "a condition of a route is malformed",
+    BadTemplate = "E0803": "a text of a route cannot be filled in",
+    BadField = "E0804": "a field cannot be changed",
+    EmptySplit = "E0805": "a split sends nothing anywhere",
     NotYet = "E0901": "something is not supported yet",
     NoWeight = "W0001": "no backend takes any load",
     Unused = "W0002": "something is defined and not used",
@@ -132,6 +137,7 @@ codes! {
     NoReturn = "W0005": "answers to a client may not come back",
     SlowProbe = "W0006": "a probe may take longer than the time to the next",
     KernelTakesPart = "W0007": "the kernel takes part on an interface of balun's",
+    Shadowed = "W0801": "a route is never taken",
 }
 
 impl Code {

@@ -8,7 +8,9 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
     "pool.*.affinity.by=cookie",
-    "service.*.route",
+    "service.*.route.auth",
+    "service.*.route.limit",
+    "service.*.route.cache",
     "cache.*",
     "auth.*",
     "limit.*",

@@ -5,6 +5,7 @@
 mod capture;
 mod listen;
 mod log;
+mod route;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +20,11 @@ use super::reader::Complaint;
 pub(super) use capture::{filter, request, status, trigger};
 pub(super) use listen::listen;
 pub(super) use log::log_format;
+pub(super) use route::{
+    condition_field, content_type, cookie_name, field_name, field_template, field_value, location,
+    method, new_host, new_path, route_host, route_path, route_regex, route_text, share, sticky,
+    template,
+};
 
 type Parsed<T> = Result<T, Complaint>;
 

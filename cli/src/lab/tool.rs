@@ -28,9 +28,24 @@ const QUESTION: u16 = 0x6c62;
 const NOT_FOUND: u8 = 127;
 
 const USAGE: &str = "\
-builtin:get [--ca FILE] [--connect ADDRESS:PORT] URL   fetch a page, print it
-builtin:udp ADDRESS:PORT TEXT                          send a datagram, print the answer
-builtin:dns ADDRESS:PORT NAME                          ask for text, print it";
+builtin:get [OPTIONS] URL       fetch a page, print it
+  --ca FILE                     certificates that are trusted
+  --connect ADDRESS:PORT        go there, whatever the URL says
+  --method METHOD               another than GET
+  --header NAME:VALUE           a field of the request; as often as need be
+  --head                        print the status and the fields too, whatever the status is
+builtin:udp ADDRESS:PORT TEXT   send a datagram, print the answer
+builtin:dns ADDRESS:PORT NAME   ask for text, print it";
+
+/// What is fetched, and how.
+struct Get<'a> {
+    url: &'a Uri,
+    ca: Option<&'a str>,
+    connect: Option<&'a str>,
+    method: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    head: bool,
+}
 
 /// Becomes the command, which dies with its parent; or is it, if it is one of ours.
 pub fn main(words: &[OsString]) -> std::process::ExitCode {
@@ -95,10 +110,17 @@ fn exchange(to: &str, datagram: &[u8]) -> io::Result<Vec<u8>> {
 
 fn get(words: &[&str]) -> Result<String, String> {
     let (mut ca, mut connect, mut rest) = (None, None, words);
+    let (mut method, mut headers, mut head) = ("GET", Vec::new(), false);
     let url = loop {
         match rest {
             ["--ca", file, more @ ..] => (ca, rest) = (Some(*file), more),
             ["--connect", address, more @ ..] => (connect, rest) = (Some(*address), more),
+            ["--method", name, more @ ..] => (method, rest) = (*name, more),
+            ["--header", field, more @ ..] => {
+                headers.push(field.split_once(':').ok_or(USAGE)?);
+                rest = more;
+            }
+            ["--head", more @ ..] => (head, rest) = (true, more),
             [url] => break *url,
             _ => return Err(USAGE.to_owned()),
         }
@@ -107,11 +129,13 @@ fn get(words: &[&str]) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     let local = tokio::task::LocalSet::new();
-    let fetched = async { tokio::time::timeout(PATIENCE, fetch(&url, ca, connect)).await };
+    let get = Get { url: &url, ca, connect, method, headers, head };
+    let fetched = async { tokio::time::timeout(PATIENCE, fetch(&get)).await };
     local.block_on(&runtime, fetched).unwrap_or_else(|_| Err(format!("{url}: timed out")))
 }
 
-async fn fetch(url: &Uri, ca: Option<&str>, connect: Option<&str>) -> Result<String, String> {
+async fn fetch(get: &Get<'_>) -> Result<String, String> {
+    let Get { url, ca, connect, .. } = *get;
     let text = |e: &dyn std::fmt::Display| format!("{url}: {e}");
     let host = url.host().ok_or_else(|| text(&"it names no host"))?;
     let tls = url.scheme_str() == Some("https");
@@ -119,14 +143,14 @@ async fn fetch(url: &Uri, ca: Option<&str>, connect: Option<&str>) -> Result<Str
     let to = connect.map_or_else(|| format!("{host}:{port}"), str::to_owned);
     let stream = tokio::net::TcpStream::connect(&to).await.map_err(|e| text(&e))?;
     if !tls {
-        return request(url, stream).await;
+        return request(get, stream).await;
     }
     let ca = ca.ok_or_else(|| text(&"https needs --ca FILE"))?;
     let connector = TlsConnector::from(Arc::new(trusting(ca)?));
     let name = host.trim_matches(['[', ']']).to_owned();
     let name = rustls::pki_types::ServerName::try_from(name).map_err(|e| text(&e))?;
     let stream = connector.connect(name, stream).await.map_err(|e| text(&e))?;
-    request(url, stream).await
+    request(get, stream).await
 }
 
 fn trusting(ca: &str) -> Result<rustls::ClientConfig, String> {
@@ -144,10 +168,11 @@ fn trusting(ca: &str) -> Result<rustls::ClientConfig, String> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn request<S>(url: &Uri, stream: S) -> Result<String, String>
+async fn request<S>(get: &Get<'_>, stream: S) -> Result<String, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let url = get.url;
     let text = |e: &dyn std::fmt::Display| format!("{url}: {e}");
     let (mut sender, driver) = handshake(TokioIo::new(stream)).await.map_err(|e| text(&e))?;
     tokio::task::spawn_local(async move {
@@ -155,11 +180,22 @@ where
     });
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header("host", authority).header("connection", "close");
+    let request = Request::builder().method(get.method).uri(path).header("connection", "close");
+    let mut request = request.header("host", authority);
+    for (name, value) in &get.headers {
+        request = request.header(name.trim(), value.trim());
+    }
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| text(&e))?;
     let response = sender.send_request(request).await.map_err(|e| text(&e))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|e| text(&e))?.to_bytes();
     let body = String::from_utf8_lossy(&body).into_owned();
+    if get.head {
+        let mut shown = format!("{}\n", head.status);
+        for (name, value) in &head.headers {
+            shown.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+        }
+        return Ok(format!("{shown}\n{body}"));
+    }
     if head.status == StatusCode::OK { Ok(body) } else { Err(text(&head.status)) }
 }

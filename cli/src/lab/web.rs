@@ -1,9 +1,10 @@
 //! The built-in web server: it says who it is.
 //!
-//! `GET /` answers with the server's name, `GET /bytes/N` with N bytes; `POST` echoes the body's
-//! length. Every answer carries `X-Backend`. Over any stream: a kernel socket, or one of ours.
+//! `GET /` answers with the server's name, `GET /bytes/N` with N bytes, `GET /request` and what begins so
+//! with the head that came; `POST` echoes the body's length. Every answer carries `X-Backend`. Over any stream: a kernel socket, or one of ours.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::io;
 use std::rc::Rc;
 
@@ -65,6 +66,8 @@ async fn answer(request: Request<Incoming>, name: &str) -> Response<Full<Bytes>>
             Ok(n) if n <= MAX_BYTES => (StatusCode::OK, pattern(n)),
             _ => (StatusCode::NOT_FOUND, Bytes::new()),
         }
+    } else if path.starts_with("/request") {
+        (StatusCode::OK, head(&request).into())
     } else {
         (StatusCode::OK, format!("hello from {name}\n").into())
     };
@@ -74,6 +77,15 @@ async fn answer(request: Request<Incoming>, name: &str) -> Response<Full<Bytes>>
         response.headers_mut().insert("x-backend", value);
     }
     response
+}
+
+/// The head of a request, a line for each field.
+fn head<B>(request: &Request<B>) -> String {
+    let mut text = format!("{} {}\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    text
 }
 
 async fn read_all(mut body: Incoming) -> Result<usize, hyper::Error> {

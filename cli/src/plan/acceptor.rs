@@ -7,11 +7,12 @@ use l7::buffering::Hoard;
 use l7::divert::Acceptor;
 use l7::log::AccessLog;
 use l7::orderly::Orderly;
+use l7::route::Routes;
 use l7::tls::client::Secured;
 use l7::tls::names::Names;
 use l7::transaction::ServiceWatch;
 use l7::upstream::Connect;
-use l7::{Service, SpliceService, Target, splice};
+use l7::{Destination, Service, SpliceService, Target, splice};
 use nat::PoolId;
 use netstack::tcp::TcpStream;
 
@@ -42,11 +43,27 @@ pub(super) fn accept<C: Connect + Clone>(
                 tls.server.offer_keys(kept.watch.keys());
                 Arc::clone(&tls.server)
             });
-            let (connect, balance) = targets.of(pool, connect)?;
-            let idle = targets.idle(pool, idle, &connect, &balance);
-            let (timeouts, limits) = (application.timeouts, targets.pooling(pool).limits);
-            let config = l7::Config { timeouts, pool: limits, ..(**config).clone() };
-            let service = Service::new(connect, balance, config).with_pool(idle);
+            let routes = &application.routes;
+            let config = l7::Config { timeouts: application.timeouts, ..(**config).clone() };
+            let mut to = |pool, http2| {
+                let (connect, balance) = targets.of(pool, connect)?;
+                let idle = targets.idle(pool, idle, &connect, &balance);
+                let limits = targets.pooling(pool).limits;
+                Some(Destination::new(connect, balance, limits).with_pool(idle).with_http2(http2))
+            };
+            // What was planned by hand has one pool.
+            let mut pools = routes.pools.clone();
+            if pools.is_empty() {
+                pools.push((pool, config.http2_backends));
+            }
+            let mut pools = pools.into_iter();
+            let first = pools.next().and_then(|(pool, http2)| to(pool, http2))?;
+            let mut service = Service::over(first, config);
+            for (pool, http2) in pools {
+                service.add(to(pool, http2)?)?;
+            }
+            let table = Routes::new(routes.list.clone(), routes.otherwise());
+            let service = if routes.list.is_empty() { service } else { service.with_routes(table) };
             let Kept { watch, log, hoard } = kept;
             let service = Rc::new(service.with_watch(watch).with_log(log).with_hoard(hoard));
             let read = Rc::clone(&service);
@@ -55,8 +72,15 @@ pub(super) fn accept<C: Connect + Clone>(
                 let service = Rc::clone(&service);
                 tokio::task::spawn_local(l7::accept(stream, peer, local, tls.clone(), service));
             };
+            let pools: Vec<_> = match &routes.pools[..] {
+                [] => vec![pool],
+                pools => pools.iter().map(|(pool, _)| *pool).collect(),
+            };
             let read = move || ApplicationStats {
-                by_backend: vec![(pool, read.requests_by_backend())],
+                by_backend: (0..)
+                    .zip(&pools)
+                    .map(|(to, pool)| (*pool, read.destination(to).requests_by_backend()))
+                    .collect(),
                 upstream_connects: read.stats().upstream_connects.get(),
                 rejected: read.stats().rejected_total(),
                 unserved: read.stats().unserved.iter().collect(),

@@ -12,7 +12,7 @@ use netstack::wire::Address;
 
 use super::{
     ApplicationPlan, Ask, CapturePlan, EthernetPlan, LegPlan, LogPlan, Plan, PoolingPlan,
-    ProbePlan, Protocol, TcpPlan, tls,
+    ProbePlan, Protocol, RoutesPlan, TcpPlan, tls,
 };
 use crate::access_log::STDOUT;
 use crate::config::model::{
@@ -114,6 +114,9 @@ pub fn engine_config(config: &Config, seed: u64) -> Result<nat::Config, PlanErro
         config.pools.iter().map(|p| pool_config(config, p)).collect::<Result<_, _>>()?,
         services.collect::<Result<_, _>>()?,
     );
+    if config.services.iter().any(|service| service.pools().next().is_none()) {
+        engine.pools.push(nat::PoolConfig::new("", Vec::new()));
+    }
     engine.bypass = config.bypass.iter().map(|prefix| prefix.value).collect();
     if let Some(snat) = &config.snat {
         engine.snat = snat_config(snat);
@@ -284,8 +287,12 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
         (Mode::Nat, Nat::Tunnel) => nat::Mode::Nat(nat::Nat::Tunnel(encapsulation(service))),
         (Mode::Tcp | Mode::Http, _) => nat::Mode::Divert,
     };
-    let first = service.pools().next();
-    let pool = pool_id(config, first.ok_or(PlanError::Unchecked("a pool for each service"))?)?;
+    let pool = match service.pools().next() {
+        Some(name) => pool_id(config, name)?,
+        // One that answers by itself sends to none.
+        None if !service.routes.is_empty() => nat::PoolId(config.pools.len() as u16),
+        None => return Err(PlanError::Unchecked("a pool for each service")),
+    };
     let first = service.listens.first().ok_or(PlanError::Unchecked("something to listen on"))?;
     let access = &service.access;
     let rate = |burst: Burst| nat::Rate {
@@ -314,7 +321,7 @@ fn service_config(config: &Config, service: &Service) -> Result<nat::ServiceConf
     })
 }
 
-fn pool_id(config: &Config, name: &Spanned<String>) -> Result<nat::PoolId, PlanError> {
+pub(super) fn pool_id(config: &Config, name: &Spanned<String>) -> Result<nat::PoolId, PlanError> {
     let at = config.pools.iter().position(|pool| pool.name.value == name.value);
     at.map(|at| nat::PoolId(at as u16)).ok_or(PlanError::Unchecked("a pool that is defined"))
 }
@@ -341,6 +348,7 @@ fn application(
     });
     let networks = service.proxy_protocol_from.iter().map(|network| network.value);
     let proxy_from = ProxyFrom::new(networks.collect());
+    let mut routes = RoutesPlan::default();
     let protocol = match service.mode.value {
         Mode::Nat => return Ok(None),
         Mode::Tcp => {
@@ -359,7 +367,7 @@ fn application(
             };
             let pool = service.pool.as_ref().and_then(|name| config.pool(name));
             let prior_knowledge = service.http2.as_ref().is_some_and(|http2| http2.value);
-            let config = l7::Config {
+            let treated = l7::Config {
                 forwarded,
                 smuggling_proof: service.smuggling_proof,
                 proxy_protocol,
@@ -370,18 +378,21 @@ fn application(
                 http2_backends: pool.is_some_and(Pool::is_http2),
                 naming: service.naming,
                 buffering: service.buffering,
+                max_body: service.max_body,
+                timeouts: service.timeouts,
                 ..l7::Config::default()
             };
             let tls = service.tls.as_ref().map(|tls| tls::server(service, tls, folder));
             let tls = tls.transpose()?;
-            Protocol::Http(Box::new(config), tls)
+            routes = super::routes::routes(config, service, &treated, folder)?;
+            Protocol::Http(Box::new(treated), tls)
         }
     };
     let Tcp { congestion, keepalive } = service.tcp;
     let options = SocketOptions { congestion, keepalive };
     let (upstream, timeouts) = (service.upstream, service.timeouts);
     let log = service.access_log.as_ref().map(|log| access_log(log, folder));
-    Ok(Some(ApplicationPlan { protocol, upstream, options, timeouts, log }))
+    Ok(Some(ApplicationPlan { protocol, upstream, options, routes, timeouts, log }))
 }
 
 fn access_log(log: &AccessLog, folder: &Path) -> LogPlan {

@@ -5,12 +5,14 @@ mod capture;
 mod from_config;
 mod health;
 mod key_file;
+mod routes;
 mod target;
 mod tls;
 mod upstreams;
 
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
+pub use routes::RoutesPlan;
 pub use tls::{Reload, ServerFiles, TlsPlan};
 pub use upstreams::PoolingPlan;
 
@@ -126,6 +128,8 @@ pub struct ApplicationPlan {
     pub upstream: Upstream,
     /// What is set of its connections: clients', and those to backends that are not the host's.
     pub options: SocketOptions,
+    /// Where its requests go, in mode `http`.
+    pub routes: RoutesPlan,
     /// How long it waits.
     pub timeouts: Timeouts,
     /// Where its requests or connections are written down.
@@ -250,7 +254,8 @@ impl ApplicationPlan {
     /// One that speaks `protocol`, with the defaults of everything else.
     pub fn new(protocol: Protocol, upstream: Upstream) -> Self {
         let (options, timeouts) = (SocketOptions::default(), Timeouts::default());
-        Self { protocol, upstream, options, timeouts, log: None }
+        let routes = RoutesPlan::default();
+        Self { protocol, upstream, options, routes, timeouts, log: None }
     }
 }
 

@@ -24,8 +24,17 @@ pub(super) fn rows(narrator: &Narrator<'_>, to: DivertTo) -> Vec<Row> {
         let to = pool(narrator, service, &format!("for {}", *route.name), &route.pool);
         rows.push(to);
     }
+    for (at, route) in service.routes.iter().enumerate() {
+        rows.push(Row {
+            verb: "route",
+            object: (at + 1).to_string(),
+            detail: crate::route::action(route),
+            aside: aside(narrator.places.at(&route.span)),
+        });
+    }
     match &service.pool {
         Some(name) => rows.push(pool(narrator, service, each, name)),
+        None if service.mode.value == Mode::Http => {}
         None => rows.push(Row {
             verb: "pool",
             object: "none".to_owned(),

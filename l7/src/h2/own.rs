@@ -10,12 +10,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::http1::encode::notice_body;
+use crate::http1::encode::{NOTICE_TYPE, notice_body};
+use crate::service::ErrorPage;
 
 /// An answer: its head, and its body if it has one.
 pub(super) fn answer(
     status: StatusCode,
-    detail: &str,
+    (detail, page): (&str, Option<&ErrorPage>),
     method: &Method,
     grpc: bool,
 ) -> (Response<()>, Bytes) {
@@ -26,15 +27,21 @@ pub(super) fn answer(
         fields.extend(call_status(code(status), detail));
         return (response, Bytes::new());
     }
-    let body = notice_body(status, detail);
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let (kind, body) = match page {
+        Some(page) => (&*page.kind, page.body.clone()),
+        None => (NOTICE_TYPE, Bytes::from(notice_body(status, detail))),
+    };
+    // Its text was checked where it was configured.
+    if let Ok(kind) = HeaderValue::from_str(kind) {
+        fields.insert(CONTENT_TYPE, kind);
+    }
     fields.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         fields.insert(http::header::ALLOW, allow);
     }
     *response.status_mut() = status;
-    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
+    let body = if *method == Method::HEAD { Bytes::new() } else { body };
     (response, body)
 }
 
@@ -141,13 +148,13 @@ mod tests {
     #[test]
     fn an_error_is_a_status_of_the_call_or_a_page() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let (head, body) = answer(status, "no backend is ready", &Method::POST, true);
+        let (head, body) = answer(status, ("no backend is ready", None), &Method::POST, true);
         assert_eq!((head.status(), body.len()), (StatusCode::OK, 0));
         assert_eq!(head.headers()["grpc-status"], "14");
         assert_eq!(head.headers()["grpc-message"], "no backend is ready");
-        let (head, body) = answer(status, "no backend is ready", &Method::GET, false);
+        let (head, body) = answer(status, ("no backend is ready", None), &Method::GET, false);
         assert_eq!(head.status(), status);
         assert_eq!(body, "503 Service Unavailable\nno backend is ready\n");
-        assert!(answer(status, "x", &Method::HEAD, false).1.is_empty());
+        assert!(answer(status, ("x", None), &Method::HEAD, false).1.is_empty());
     }
 }

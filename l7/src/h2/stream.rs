@@ -29,6 +29,7 @@ use crate::limits::QUESTIONS;
 use crate::log::{End, Record};
 use crate::proxy::TOO_MANY_QUESTIONS;
 use crate::request::{self, Grant, Question, Verdict};
+use crate::service::ErrorPage;
 use crate::side::{Client, Presence, Sink, Source};
 use crate::upstream::{self, Connect};
 
@@ -87,13 +88,14 @@ pub(super) async fn serve<C: Connect>(
     match verdict {
         Ok(Verdict::Serve(request)) => {
             shared.service.stats.requests.bump();
+            let forward_config = shared.service.config_of(request.way.route);
             let forward = Forward {
                 client: &mut stream,
                 peer: origin.ends.client,
                 private: origin.private.as_ref(),
                 service: &shared.service,
                 to: shared.service.destination(request.way.to),
-                config: shared.service.config_of(request.way.route),
+                config: forward_config,
                 buffers: &mut seat.buffers,
                 deadline: &mut seat.deadline,
                 record: &mut record,
@@ -107,7 +109,8 @@ pub(super) async fn serve<C: Connect>(
                 Some(Outcome::Own { status, detail, .. }) => {
                     shared.service.stats.count_response(status);
                     record.answered(status);
-                    stream.notify(status, detail, &request.method, call);
+                    let page = forward_config.page(status);
+                    stream.notify_by(status, (detail, page), &request.method, call);
                 }
                 Some(Outcome::Refused(reject)) => {
                     refuse(&shared, reject, &mut stream, &request.method, call, &mut record);
@@ -206,10 +209,21 @@ impl Stream {
 
     /// Answers by ourselves, unless an answer has begun.
     fn notify(&mut self, status: StatusCode, detail: &str, method: &Method, call: bool) {
+        self.notify_by(status, (detail, None), method, call);
+    }
+
+    /// The same, by a page if there is one for it.
+    fn notify_by(
+        &mut self,
+        status: StatusCode,
+        (detail, page): (&str, Option<&ErrorPage>),
+        method: &Method,
+        call: bool,
+    ) {
         if self.outgoing.is_some() {
             return self.abandon();
         }
-        let (head, body) = own::answer(status, detail, method, call);
+        let (head, body) = own::answer(status, (detail, page), method, call);
         // Neither fails but for a client that is gone.
         if let Ok(mut stream) = self.respond.send_response(head, body.is_empty())
             && !body.is_empty()

@@ -226,30 +226,32 @@ pub fn notice_body(status: StatusCode, detail: &str) -> String {
     format!("{} {}\n{detail}\n", status.as_u16(), status.canonical_reason().unwrap_or("Error"))
 }
 
-/// Appends a response of our own with a line of text as its body.
+/// The type of such a body.
+pub const NOTICE_TYPE: &str = "text/plain; charset=utf-8";
+
+/// Appends a response of our own with `body`, which is of that type.
 pub fn notice(
     status: StatusCode,
-    detail: &str,
+    (kind, body): (&str, &[u8]),
     method: &Method,
     delivery: Delivery,
     out: &mut Vec<u8>,
 ) {
     let code = status.as_u16();
     let reason = status.canonical_reason().unwrap_or("Error");
-    let body = notice_body(status, detail);
     let connection = match delivery {
         Delivery { close: true, .. } => "Connection: close\r\n",
         Delivery { confirm_persistence: true, .. } => "Connection: keep-alive\r\n",
         _ => "",
     };
     let head = format!(
-        "HTTP/1.1 {code} {reason}\r\n{connection}Content-Type: text/plain; charset=utf-8\r\n\
+        "HTTP/1.1 {code} {reason}\r\n{connection}Content-Type: {kind}\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
     out.extend_from_slice(head.as_bytes());
     if *method != Method::HEAD {
-        out.extend_from_slice(body.as_bytes());
+        out.extend_from_slice(body);
     }
 }
 

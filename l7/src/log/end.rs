@@ -44,6 +44,8 @@ pub enum End {
     BackendCut,
     /// The backend's answer broke a rule.
     BackendGarbage(Rule),
+    /// The request was cut off on purpose, as a fault of a route.
+    Injected,
     /// The balancer was stopped.
     Stopped,
 }
@@ -53,7 +55,7 @@ impl End {
     pub const COUNT: usize = Self::NAMES.len();
 
     /// The names of all kinds, in their order.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 19] = [
         "ok",
         "answered",
         "tunnel",
@@ -71,6 +73,7 @@ impl End {
         "backend-closed",
         "backend-cut",
         "backend-garbage",
+        "fault",
         "stopped",
     ];
 
@@ -94,7 +97,8 @@ impl End {
             Self::BackendClosed => 14,
             Self::BackendCut => 15,
             Self::BackendGarbage(_) => 16,
-            Self::Stopped => 17,
+            Self::Injected => 17,
+            Self::Stopped => 18,
         }
     }
 

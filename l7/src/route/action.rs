@@ -70,8 +70,10 @@ pub struct Fields {
 /// Changes of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
-    /// Path and query; `?` in it begins the query. Without a `?` the query stays as it was.
+    /// The path.
     pub target: Option<Template>,
+    /// The query, without its `?`; if it comes to nothing there is none.
+    pub query: Option<Template>,
     /// The host.
     pub host: Option<Template>,
     /// Its fields.
@@ -79,11 +81,16 @@ pub struct Rewrite {
 }
 
 impl Fields {
+    /// Takes the fields of that name away, which must be [allowed](Edits::check_name).
+    pub fn remove(&mut self, name: &str) {
+        self.fixed.remove(name);
+    }
+
     /// Has something done to the fields of that name, which must be
     /// [allowed](Edits::check_name). The template of one that is removed is not looked at.
     pub fn change(&mut self, operation: Operation, name: &str, value: Template) {
         match (operation, value.fixed()) {
-            (Operation::Remove, _) => self.fixed.remove(name),
+            (Operation::Remove, _) => self.remove(name),
             (Operation::Set, Some(value)) => self.fixed.set(name, value),
             (Operation::Add, Some(value)) => self.fixed.add(name, value),
             _ => self.templates.push((operation, name.into(), value)),
@@ -116,20 +123,25 @@ impl Fields {
 
 impl Rewrite {
     const fn renders(&self) -> bool {
-        self.target.is_some() || self.host.is_some() || self.fields.renders()
+        self.target.is_some()
+            || self.query.is_some()
+            || self.host.is_some()
+            || self.fields.renders()
     }
 
     fn render(&self, scene: &Scene<'_>) -> Result<Rewritten, Reject> {
         let mut rewritten = Rewritten::default();
-        if let Some(template) = &self.target {
-            let mut path = template.render(scene);
-            if !path.contains(&b'?')
-                && let Some(query) = scene.ask.query
-            {
-                path.push(b'?');
-                path.extend_from_slice(query);
+        if self.target.is_some() || self.query.is_some() {
+            let ask = scene.ask;
+            let path = self.target.as_ref().map(|template| template.render(scene));
+            let mut target = path.unwrap_or_else(|| ask.path.to_vec());
+            let query = self.query.as_ref().map(|template| template.render(scene));
+            let query = query.or_else(|| ask.query.map(<[u8]>::to_vec));
+            if let Some(query) = query.filter(|query| !query.is_empty()) {
+                target.push(b'?');
+                target.extend_from_slice(&query);
             }
-            rewritten.target = Some(checked(&path)?);
+            rewritten.target = Some(checked(&target)?);
         }
         if let Some(template) = &self.host {
             let name = template.render(scene);
@@ -216,12 +228,17 @@ fn stable(text: &[u8]) -> u64 {
 impl Route {
     /// Something of it is left to chance.
     pub(super) fn draws(&self) -> bool {
-        self.condition.share.is_some() || matches!(self.action, Action::Split(_))
+        self.condition.share.is_some()
+            || self.fault.is_some()
+            || matches!(self.action, Action::Split(_))
     }
 
     /// What it means for a request, whose place it has.
     pub(super) fn judge(&self, id: RouteId, ask: &Ask<'_>, secure: bool) -> Result<Judged, Reject> {
         let scene = Scene { ask, secure, path: self.condition.path.as_ref() };
+        if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(ask)) {
+            return Ok(Judged::answered(Some(id), answer));
+        }
         let mut judged = match &self.action {
             Action::To(to) => Judged::to(id, *to),
             Action::Split(split) => {
@@ -245,13 +262,16 @@ impl Route {
         if self.answer.renders() {
             self.answer.render(&scene, &mut judged.extra().edits);
         }
+        if let Some(cors) = &self.cors {
+            cors.say(ask, &mut judged.extra().edits);
+        }
         Ok(judged)
     }
 }
 
 impl Judged {
     /// A request that takes a route to a destination.
-    const fn to(route: RouteId, to: u16) -> Self {
+    pub(super) const fn to(route: RouteId, to: u16) -> Self {
         Self { way: Way { route: Some(route), to }, extra: None }
     }
 

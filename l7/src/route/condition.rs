@@ -70,6 +70,12 @@ impl<'a> Ask<'a> {
         })
     }
 
+    /// The method that a browser asks for, if this is its question whether it may: a preflight.
+    pub fn preflight(&self) -> Option<&'a [u8]> {
+        let asks = self.method == Method::OPTIONS && self.values("origin").next().is_some();
+        if asks { self.values("access-control-request-method").next() } else { None }
+    }
+
     /// Something that happens to so many of a million requests, independently for each `what`.
     pub(super) fn happens(&self, share: u32, route: RouteId, what: u64) -> bool {
         let drawn = derive(self.chance, u64::from(route.0) << 8 | what);
@@ -97,6 +103,10 @@ pub struct Condition {
     pub content_types: Vec<TextPattern>,
     /// Networks of clients: one of these.
     pub clients: Vec<Prefix>,
+    /// Networks of clients whose requests do not fit.
+    pub except_clients: Vec<Prefix>,
+    /// A browser's question whether it may make such a request fits too.
+    pub preflights: bool,
     /// So many of a million requests, by chance.
     pub share: Option<u32>,
 }
@@ -199,7 +209,11 @@ impl Condition {
     fn check_rest(&self, ask: &Ask<'_>, route: RouteId) -> Result<(), Mismatch> {
         if !self.methods.is_empty() {
             let method = if ask.method == Method::HEAD { &Method::GET } else { ask.method };
-            if !self.methods.iter().any(|one| one == method || one == ask.method) {
+            let asked = if self.preflights { ask.preflight() } else { None };
+            let fits = |one: &Method| {
+                one == method || one == ask.method || asked == Some(one.as_str().as_bytes())
+            };
+            if !self.methods.iter().any(fits) {
                 return Err(Mismatch::Method);
             }
         }
@@ -227,9 +241,10 @@ impl Condition {
                 return Err(Mismatch::ContentType);
             }
         }
-        if !self.clients.is_empty() {
+        if !self.clients.is_empty() || !self.except_clients.is_empty() {
             let client = Address::from(ask.client);
-            if !self.clients.iter().any(|network| network.contains(client)) {
+            let is_of = |networks: &[Prefix]| networks.iter().any(|one| one.contains(client));
+            if !self.clients.is_empty() && !is_of(&self.clients) || is_of(&self.except_clients) {
                 return Err(Mismatch::Client);
             }
         }

@@ -16,19 +16,24 @@
 //! | `table` | the index |
 //! | `template` | texts with parts that each request decides |
 //! | `action` | what is done |
+//! | `cors` | whose scripts may read answers |
+//! | `fault` | what goes wrong on purpose |
 
 mod action;
 mod condition;
+mod cors;
+mod fault;
 mod path;
 mod table;
 mod template;
 mod text;
 
 use std::net::IpAddr;
-use std::rc::Rc;
 
 pub use action::{Action, Fields, Operation, Rewrite, Split, Sticky};
 pub use condition::{Ask, Condition, HostPattern, MILLION, Mismatch};
+pub use cors::Cors;
+pub use fault::{Abort, Fault};
 pub use path::{BadPath, PathPattern, REST};
 pub use template::{BadTemplate, Scene, Template, is_own};
 pub use text::TextPattern;
@@ -59,14 +64,19 @@ pub struct Route {
     /// What is changed of the head of the answer.
     pub answer: Fields,
     /// How its requests are treated, if not as the service says.
-    pub config: Option<Rc<Config>>,
+    pub config: Option<Box<Config>>,
+    /// Whose scripts may read answers; none leaves that to backends.
+    pub cors: Option<Box<Cors>>,
+    /// What goes wrong on purpose.
+    pub fault: Option<Box<Fault>>,
 }
 
 impl Route {
     /// All requests, which are treated as the service says.
     pub fn new(action: Action) -> Self {
         let (condition, rewrite) = (Condition::default(), Rewrite::default());
-        Self { condition, action, rewrite, answer: Fields::default(), config: None }
+        let answer = Fields::default();
+        Self { condition, action, rewrite, answer, config: None, cors: None, fault: None }
     }
 }
 
@@ -131,7 +141,7 @@ impl Routes {
         head: &RequestHead<'_, '_>,
         service: &Service<C>,
         origin: &Origin<C::Stream>,
-        _identity: &Identity,
+        identity: &Identity,
         grant: Option<Box<Grant>>,
     ) -> Result<Result<Judged, Question>, Reject> {
         let drawn = grant.as_ref().and_then(|grant| grant.chance);
@@ -142,6 +152,34 @@ impl Routes {
         let Some((id, route)) = self.find(&ask).and_then(|id| Some((id, self.get(id)?))) else {
             return Ok(Ok(self.unrouted()));
         };
+        if let Some(fault) = &route.fault
+            && ask.happens(fault.share, id, 2)
+        {
+            if let Some(delay) = fault.delay
+                && grant.as_ref().is_none_or(|grant| !grant.delayed)
+            {
+                let mut grant = grant.unwrap_or_default();
+                grant.identity = Some(*identity);
+                grant.chance = Some(chance);
+                grant.delayed = true;
+                let wait = async move {
+                    tokio::time::sleep(delay).await;
+                    grant
+                };
+                return Ok(Err(Box::pin(wait)));
+            }
+            match fault.abort {
+                None => {}
+                Some(Abort::Status(status)) => {
+                    return Ok(Ok(Judged::answered(Some(id), Fault::answer(status))));
+                }
+                Some(Abort::Reset) => {
+                    let mut judged = Judged::to(id, 0);
+                    judged.extra().is_reset = true;
+                    return Ok(Ok(judged));
+                }
+            }
+        }
         route.judge(id, &ask, origin.secure).map(Ok)
     }
 

@@ -162,7 +162,11 @@ pub(super) fn compile(text: &str) -> Result<Regex, String> {
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
         // The crate draws a picture over several lines; the last says what it is.
-        other => other.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+        other => {
+            let shown = other.to_string();
+            let last = shown.lines().last().unwrap_or_default().trim();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
     })
 }
 

@@ -229,6 +229,7 @@ async fn a_request_is_rewritten_on_its_way_and_its_answer_too() {
         let rewrite = Rewrite {
             target: Some(template("/{rest}")),
             host: Some(template("{who}.b.lab")),
+            query: None,
             fields,
         };
         let condition = Condition { path: Some(path), ..Condition::default() };
@@ -295,7 +296,7 @@ async fn a_split_goes_by_weight_and_clients_may_stay_where_they_were() {
 async fn a_route_has_limits_of_its_own() {
     local(async {
         let mut small = to(0, "", "/small");
-        small.config = Some(Rc::new(Config { max_body: Some(3), ..crate::h2_harness::config() }));
+        small.config = Some(Box::new(Config { max_body: Some(3), ..crate::h2_harness::config() }));
         let service = service(vec![small], None);
         let post = |path: &str| format!("POST {path} HTTP/1.1|Host: a|Content-Length: 4||abcd");
         assert_eq!(asked(&service, &post("/small")).await.0, 413);

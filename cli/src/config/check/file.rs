@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, quoted};
-use super::super::model::{Config, Spanned};
+use super::super::model::{Body, Config, Respond, RouteAction, Spanned};
 use crate::access_log::STDOUT;
 
 pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>) {
@@ -22,6 +22,12 @@ pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>)
     for tls in backends.filter_map(|backend| backend.tls.as_ref()) {
         let identity = tls.identity.iter().flat_map(|pair| [&pair.cert, &pair.key]);
         for file in tls.ca.iter().chain(identity) {
+            found.extend(unreadable(file, folder));
+        }
+    }
+    let routes = config.services.iter().flat_map(|service| &service.routes);
+    for route in routes {
+        if let RouteAction::Respond(Respond { body: Body::File(file), .. }) = &route.action {
             found.extend(unreadable(file, folder));
         }
     }

@@ -13,6 +13,7 @@ mod memory;
 mod name;
 mod nat;
 mod pickup;
+mod route;
 mod test;
 mod tls;
 mod tunnel;
@@ -55,6 +56,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     health::check(config, &mut found);
     upstream::check(config, &mut found);
     http2::check(config, &mut found);
+    route::check(config, &mut found);
     capture::check(config, &mut found);
     memory::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);

@@ -12,6 +12,7 @@ mod memory;
 mod policy;
 mod pool;
 mod pooling;
+mod route;
 mod service;
 mod tcp;
 mod test;
@@ -29,9 +30,8 @@ pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
-pub use service::{
-    Forwarded, Mode, Nat, ProxyProtocol, Route, RouteAction, Service, SniRoute, Tunnel, Upstream,
-};
+pub use route::{Body, Respond, Route, RouteAction, Treatment};
+pub use service::{Forwarded, Mode, Nat, ProxyProtocol, Service, SniRoute, Tunnel, Upstream};
 pub use tcp::Tcp;
 pub use tls::{Alpn, BackendTls, Certificate, ClientAuth, KeyLog, Tls};
 

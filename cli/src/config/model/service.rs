@@ -2,7 +2,7 @@
 
 use l7::buffering::Buffering;
 
-use super::{Access, AccessLog, Naming, Span, Spanned, Tcp, Tls};
+use super::{Access, AccessLog, Naming, Route, RouteAction, Span, Spanned, Tcp, Tls};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// In mode `http`, what requests are called.
     pub naming: Naming,
+    /// In mode `http`, bytes of a request's body; beyond is 413. Default no limit.
+    pub max_body: Option<u64>,
     /// In mode `http`, which messages are kept whole.
     pub buffering: Buffering,
     /// In mode `http`, what happens to a request; the first that fits.
@@ -67,8 +69,8 @@ impl Service {
         let by_sni = self.sni.iter().map(|route| &route.pool);
         let by_route = self.routes.iter().flat_map(|route| match &route.action {
             RouteAction::Pool(pool) => vec![pool],
-            RouteAction::Split(parts) => parts.iter().map(|(pool, _)| pool).collect(),
-            RouteAction::Redirect { .. } => Vec::new(),
+            RouteAction::Split { parts, .. } => parts.iter().map(|(pool, _)| pool).collect(),
+            RouteAction::Redirect { .. } | RouteAction::Respond(_) => Vec::new(),
         });
         self.pool.iter().chain(by_sni).chain(by_route)
     }
@@ -171,41 +173,4 @@ pub enum Forwarded {
     Replace,
     /// Nothing.
     Hide,
-}
-
-/// Which requests, and what happens to them.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The `Host`.
-    pub host: Option<String>,
-    /// A path; `*` at the end stands for any rest.
-    pub path: Option<String>,
-    /// Methods; none is all.
-    pub methods: Vec<String>,
-    /// Fields and their values.
-    pub headers: Vec<(String, String)>,
-    /// What happens to them.
-    pub action: RouteAction,
-    /// Who may: an `[auth.NAME]`.
-    pub auth: Option<Spanned<String>>,
-    /// How often: a `[limit.NAME]`.
-    pub limit: Option<Spanned<String>>,
-    /// What is kept: a `[cache.NAME]`.
-    pub cache: Option<Spanned<String>>,
-}
-
-/// What happens to a request.
-#[derive(Clone, Debug)]
-pub enum RouteAction {
-    /// It goes to a pool.
-    Pool(Spanned<String>),
-    /// It goes to one of several pools, by weight.
-    Split(Vec<(Spanned<String>, u32)>),
-    /// It is answered with a redirection.
-    Redirect {
-        /// The new location; `{rest}` stands for what `*` matched.
-        to: String,
-        /// 301, 302, 303, 307 or 308.
-        status: u16,
-    },
 }

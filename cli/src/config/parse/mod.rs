@@ -12,6 +12,7 @@ mod policy;
 mod pool;
 mod pooling;
 mod retry;
+mod route;
 mod service;
 mod tcp;
 mod test;

@@ -1,14 +1,12 @@
 //! `[[service]]`.
 
 use super::super::codes::Code;
-use super::super::diagnostic::{Diagnostic, alternatives};
+use super::super::diagnostic::Diagnostic;
 use super::super::model::{
-    Forwarded, Mode, Nat, ProxyProtocol, Route, RouteAction, Service, SniRoute, Spanned, Tunnel,
-    Upstream,
+    Forwarded, Mode, Nat, ProxyProtocol, Service, SniRoute, Spanned, Tunnel, Upstream,
 };
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
-use super::exactly_one;
 
 const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("tcp", Mode::Tcp), ("http", Mode::Http)];
 const NATS: [(&str, Nat); 3] = [("full", Nat::Full), ("dnat", Nat::Dnat), ("tunnel", Nat::Tunnel)];
@@ -20,10 +18,9 @@ const UPSTREAMS: [(&str, Upstream); 2] =
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
-const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 23] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 24] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -46,6 +43,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 23] = [
     ("trace-context", &[Mode::Http]),
     ("buffer", &[Mode::Http]),
     ("buffer-limit", &[Mode::Http]),
+    ("max-body", &[Mode::Http]),
     ("route", &[Mode::Http]),
 ];
 
@@ -82,9 +80,11 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         table.take(r, "access-log").and_then(|item| super::access_log::access_log(r, &item));
     let naming = super::access_log::naming(r, &mut table);
     let buffering = super::buffering::buffering(r, &mut table);
-    let routes = table.take(r, "route").map(|item| item.list(r, |r, item| route(r, &item)));
+    let max_body = table.take(r, "max-body").and_then(|item| item.parse(r, value::size));
     let tcp = super::tcp::tcp(r, &mut table);
     let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
+    let routes = table.take(r, "route");
+    let routes = routes.map(|item| item.list(r, |r, item| super::route::route(r, &item, timeouts)));
     let (retry, hedge_after) = super::retry::retry(r, &mut table);
     let access = super::access::access(r, &mut table);
     let span = table.span.clone();
@@ -109,6 +109,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         naming,
+        max_body: max_body.map(|size| size.value),
         buffering,
         routes: routes.unwrap_or_default(),
         tcp,
@@ -158,77 +159,4 @@ fn sni(r: &mut Reader, item: &Item<'_>) -> Option<Vec<SniRoute>> {
         Some(SniRoute { name: name?, pool: pool? })
     });
     Some(each.collect())
-}
-
-fn route(r: &mut Reader, item: &Item<'_>) -> Option<Route> {
-    let mut table = item.table(r)?;
-    let host = table.take(r, "host").and_then(|item| item.words(r));
-    let path = table.take(r, "path").and_then(|item| item.words(r));
-    let methods = table.take(r, "methods");
-    let methods = methods.map(|item| item.list(r, |r, item| item.words(r)));
-    let headers = table.take(r, "headers").and_then(|item| headers(r, &item));
-    let mut actions = Vec::new();
-    if let Some(item) = table.take(r, "pool") {
-        let action = item.words(r).map(RouteAction::Pool);
-        actions.push((item, action));
-    }
-    if let Some(item) = table.take(r, "split") {
-        let action = split(r, &item);
-        actions.push((item, action));
-    }
-    if let Some(item) = table.take(r, "redirect") {
-        let action = redirect(r, &item);
-        actions.push((item, action));
-    }
-    let auth = table.take(r, "auth").and_then(|item| item.words(r));
-    let limit = table.take(r, "limit").and_then(|item| item.words(r));
-    let cache = table.take(r, "cache").and_then(|item| item.words(r));
-    table.finish(r);
-    let within = (item.path(), item.span.clone());
-    let action = exactly_one(r, within, actions, &["pool", "split", "redirect"])?;
-    Some(Route {
-        host: host.map(|host| host.value),
-        path: path.map(|path| path.value),
-        methods: methods.unwrap_or_default().into_iter().map(|method| method.value).collect(),
-        headers: headers.unwrap_or_default(),
-        action,
-        auth,
-        limit,
-        cache,
-    })
-}
-
-fn headers(r: &mut Reader, item: &Item<'_>) -> Option<Vec<(String, String)>> {
-    let named = item.table(r)?.take_named(r);
-    let each = named.into_iter().filter_map(|(name, item)| {
-        let text = item.text(r)?;
-        Some((name.value.to_ascii_lowercase(), text.value.to_owned()))
-    });
-    Some(each.collect())
-}
-
-fn split(r: &mut Reader, item: &Item<'_>) -> Option<RouteAction> {
-    let named = item.table(r)?.take_named(r);
-    let each = named.into_iter().filter_map(|(name, item)| {
-        let weight = item.integer(r, 0..=u32::from(u16::MAX))?;
-        Some((name, weight.value))
-    });
-    Some(RouteAction::Split(each.collect()))
-}
-
-fn redirect(r: &mut Reader, item: &Item<'_>) -> Option<RouteAction> {
-    let mut table = item.table(r)?;
-    let to = table.require(r, "to", "\"/new/{rest}\"").and_then(|item| item.words(r));
-    let status = table.take(r, "status").and_then(|item| item.integer(r, 300..=399_u16));
-    table.finish(r);
-    if let Some(status) = status.as_ref().filter(|status| !REDIRECTS.contains(&status.value)) {
-        r.report(Diagnostic::new(
-            Code::UnknownChoice,
-            format!("`{}` is not a redirection with a new location", status.value),
-            status.span.clone(),
-            "not one of those",
-            format!("write {}", alternatives(&REDIRECTS.map(|status| status.to_string()))),
-        ));
-    }
-    Some(RouteAction::Redirect { to: to?.value, status: status.map_or(308, |status| status.value) })
 }

@@ -88,8 +88,11 @@ fn the_reference_loads_whole() {
     assert_eq!(passthrough.tcp, Tcp::default());
     assert_eq!(site.tls.as_ref().unwrap().alpn.len(), 2);
     assert_eq!(site.routes.len(), 5);
-    assert!(matches!(&site.routes[4].action, RouteAction::Split(parts) if parts[0].1 == 95));
-    assert!(matches!(&site.routes[3].action, RouteAction::Redirect { status: 308, .. }));
+    assert!(matches!(&site.routes[4].action, RouteAction::Split { parts, .. } if parts[0].1 == 95));
+    assert!(matches!(
+        &site.routes[3].action,
+        RouteAction::Redirect { status: hyper::StatusCode::PERMANENT_REDIRECT, .. }
+    ));
     assert_eq!(config.auths[0].method, AuthMethod::Basic("htpasswd".into()));
     assert_eq!(config.rate_limits[0].key, RateKey::ClientIp);
     assert_eq!(config.caches[0].memory, 256 << 20);
@@ -180,10 +183,11 @@ fn the_span_is_the_value_or_the_unknown_key() {
 #[test]
 fn what_is_not_supported_is_reported_once_at_its_outermost_key() {
     let text = "version = 1\n[[service]]\nname = \"s\"\nlisten = \"tcp 10.0.0.1:80\"\n\
-                mode = \"nat\"\nroute = [{ pool = \"web\" }]\n[pool.web]\n";
+                mode = \"http\"\nroute = [{ pool = \"web\" }]\n[pool.web]\n\
+                [control]\nmetrics = \"127.0.0.1:9091\"\n";
     let found = errors(text);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert_eq!(found[0].1, "`service.s.route` is not supported yet");
+    assert_eq!(found[0].1, "`control.metrics` is not supported yet");
     let (config, _) = parse(text);
     let later: Vec<_> = check(&config.unwrap(), Environment::Ignore);
     assert!(later.iter().all(|d| d.code != Code::NoPool), "its pool is in `route`");

@@ -32,7 +32,16 @@ pub(super) fn timeouts(
     table: &mut Table<'_>,
     mode: Option<&Spanned<Mode>>,
 ) -> Timeouts {
-    let mut timeouts = Timeouts::default();
+    changed(r, table, mode, Timeouts::default())
+}
+
+/// `timeouts` as the key changes them.
+pub(super) fn changed(
+    r: &mut Reader,
+    table: &mut Table<'_>,
+    mode: Option<&Spanned<Mode>>,
+    mut timeouts: Timeouts,
+) -> Timeouts {
     let table = table.take(r, "timeouts").and_then(|item| item.table(r));
     let Some(mut table) = table else { return timeouts };
     for (key, modes, set) in KEYS {
