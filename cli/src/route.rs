@@ -86,6 +86,14 @@ impl Question {
             .map_err(|reject| format!("the request is refused: {reject}"))?;
         let listens: Vec<_> = service.listens.iter().map(|listen| listen.to_string()).collect();
         let _ = writeln!(out, "service  {}  {}", *service.name, listens.join(", "));
+        if let Some(down) = &service.maintenance {
+            let client = netstack::wire::Address::from(self.client);
+            if !down.allow.iter().any(|network| network.contains(client)) {
+                let status = down.respond.status.as_u16();
+                let _ = writeln!(out, "down     maintenance: answered with {status}");
+                return Ok(());
+            }
+        }
         let routes = service.routes.iter().map(|route| {
             let mut own = l7::route::Route::new(l7::route::Action::To(0));
             own.condition = route.condition.clone();

@@ -20,7 +20,7 @@ pub mod diagnostic;
 pub mod events;
 pub mod model;
 mod not_yet;
-mod parse;
+pub(crate) mod parse;
 mod reader;
 pub mod render;
 mod script;

@@ -22,8 +22,8 @@ pub(super) use listen::listen;
 pub(super) use log::log_format;
 pub(super) use route::{
     condition_field, content_type, cookie_name, field_name, field_template, field_value, location,
-    method, new_host, new_path, route_host, route_path, route_regex, route_text, share, sticky,
-    template,
+    method, new_host, new_path, origin, route_host, route_path, route_regex, route_text, share,
+    statuses, sticky, template,
 };
 
 type Parsed<T> = Result<T, Complaint>;

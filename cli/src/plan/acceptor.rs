@@ -62,7 +62,7 @@ pub(super) fn accept<C: Connect + Clone>(
             for (pool, http2) in pools {
                 service.add(to(pool, http2)?)?;
             }
-            let table = Routes::new(routes.list.clone(), routes.otherwise());
+            let table = Routes::new(routes.list.clone(), routes.otherwise(service.config()));
             let service = if routes.list.is_empty() { service } else { service.with_routes(table) };
             let Kept { watch, log, hoard } = kept;
             let service = Rc::new(service.with_watch(watch).with_log(log).with_hoard(hoard));

@@ -379,6 +379,7 @@ fn application(
                 naming: service.naming,
                 buffering: service.buffering,
                 max_body: service.max_body,
+                pages: super::routes::pages(&service.pages, folder)?,
                 timeouts: service.timeouts,
                 ..l7::Config::default()
             };

@@ -12,7 +12,8 @@ use nat::PoolId;
 
 use super::PlanError;
 use super::from_config::pool_id;
-use crate::config::model::{Body, Config, Pool, Respond, RouteAction, Service, Spanned};
+use crate::config::model::{Body, Config, ErrorPage, Pool, Respond, RouteAction, Service, Spanned};
+use crate::config::parse::route::kind_of;
 
 /// Bytes of a file that is an answer's body.
 const MOST: u64 = 1 << 20;
@@ -31,9 +32,19 @@ pub struct RoutesPlan {
 
 impl RoutesPlan {
     /// The answer to requests that no route is for, if they go nowhere.
-    pub(super) fn otherwise(&self) -> Option<Answer> {
-        let none = || Answer::text(StatusCode::NOT_FOUND, "404 Not Found\nno route\n");
-        (!self.has_default).then(none)
+    pub(super) fn otherwise(&self, config: &l7::Config) -> Option<Answer> {
+        if self.has_default {
+            return None;
+        }
+        let status = StatusCode::NOT_FOUND;
+        let page = config.pages.iter().find(|page| page.statuses.contains(&status.as_u16()));
+        Some(match page {
+            Some(page) => {
+                let kind = ("Content-Type", page.kind.as_bytes());
+                Answer::new(status, [kind], page.body.clone())
+            }
+            None => Answer::text(status, "404 Not Found\nno route\n"),
+        })
     }
 }
 
@@ -58,6 +69,11 @@ pub(super) fn routes(
         Ok(place.unwrap_or_default() as u16)
     };
     let mut list = Vec::new();
+    if let Some(maintenance) = &service.maintenance {
+        let mut down = Route::new(Action::Respond(answer(&maintenance.respond, folder)?));
+        down.condition.except_clients.clone_from(&maintenance.allow);
+        list.push(down);
+    }
     for written in &service.routes {
         let action = match &written.action {
             RouteAction::Pool(name) => Action::To(place(name)?),
@@ -74,6 +90,7 @@ pub(super) fn routes(
         };
         let treatment = &written.treatment;
         let changed = *treatment != crate::config::model::Treatment::default();
+        let pages = pages(&treatment.pages, folder)?;
         let own = changed.then(|| {
             Box::new(l7::Config {
                 max_body: treatment.max_body.or(base.max_body),
@@ -81,6 +98,7 @@ pub(super) fn routes(
                 retry: treatment.retry.clone().unwrap_or_else(|| base.retry.clone()),
                 hedge_after: treatment.hedge_after.or(base.hedge_after),
                 buffering: treatment.buffering.unwrap_or(base.buffering),
+                pages: pages.into_iter().chain(base.pages.clone()).collect(),
                 ..base.clone()
             })
         });
@@ -90,9 +108,21 @@ pub(super) fn routes(
             rewrite: written.rewrite.clone(),
             answer: written.answer.clone(),
             config: own,
+            cors: written.cors.clone().map(Box::new),
+            fault: written.fault.clone().map(Box::new),
         });
     }
     Ok(RoutesPlan { pools, list, has_default: service.pool.is_some() })
+}
+
+/// Pages with what is in their files.
+pub(super) fn pages(written: &[ErrorPage], folder: &Path) -> Result<Vec<l7::ErrorPage>, PlanError> {
+    let page = |page: &ErrorPage| {
+        let path = folder.join(&page.file.value);
+        let kind = kind_of(Some(&path)).to_owned();
+        Ok(l7::ErrorPage { statuses: page.statuses.clone(), kind, body: read(&path)? })
+    };
+    written.iter().map(page).collect()
 }
 
 fn answer(respond: &Respond, folder: &Path) -> Result<Answer, PlanError> {

@@ -11,6 +11,7 @@ mod bad_input;
 mod bodies;
 mod buffering;
 mod endings;
+mod gateway;
 mod h2_backends;
 mod h2_floods;
 mod h2_flow;

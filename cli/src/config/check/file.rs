@@ -30,6 +30,15 @@ pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>)
         if let RouteAction::Respond(Respond { body: Body::File(file), .. }) = &route.action {
             found.extend(unreadable(file, folder));
         }
+        found
+            .extend(route.treatment.pages.iter().filter_map(|page| unreadable(&page.file, folder)));
+    }
+    for service in &config.services {
+        found.extend(service.pages.iter().filter_map(|page| unreadable(&page.file, folder)));
+        let maintenance = service.maintenance.as_ref().map(|down| &down.respond.body);
+        if let Some(Body::File(file)) = maintenance {
+            found.extend(unreadable(file, folder));
+        }
     }
     let logs = config.services.iter().filter_map(|service| service.access_log.as_ref());
     found.extend(logs.filter_map(|log| unwritable(&log.path, folder)));

@@ -76,6 +76,7 @@ fn covers(early: &Condition, late: &Condition) -> bool {
             || format!("{:?}", early.content_types) == format!("{:?}", late.content_types))
         && (early.clients.is_empty()
             || !late.clients.is_empty() && late.clients.iter().all(|c| early.clients.contains(c)))
+        && early.except_clients.is_empty()
         && early.share.is_none()
 }
 

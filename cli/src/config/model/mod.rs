@@ -30,7 +30,7 @@ pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
 pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
-pub use route::{Body, Respond, Route, RouteAction, Treatment};
+pub use route::{Body, ErrorPage, Maintenance, Respond, Route, RouteAction, Treatment};
 pub use service::{Forwarded, Mode, Nat, ProxyProtocol, Service, SniRoute, Tunnel, Upstream};
 pub use tcp::Tcp;
 pub use tls::{Alpn, BackendTls, Certificate, ClientAuth, KeyLog, Tls};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hyper::StatusCode;
-use l7::route::{Condition, Fields, Rewrite, Sticky, Template};
+use l7::route::{Condition, Cors, Fault, Fields, Rewrite, Sticky, Template};
 
 use super::{Span, Spanned};
 
@@ -22,6 +22,10 @@ pub struct Route {
     pub answer: Fields,
     /// How they are treated, where not as the service says.
     pub treatment: Treatment,
+    /// Whose scripts may read answers.
+    pub cors: Option<Cors>,
+    /// What goes wrong on purpose.
+    pub fault: Option<Fault>,
     /// Who may: an `[auth.NAME]`.
     pub auth: Option<Spanned<String>>,
     /// How often: a `[limit.NAME]`.
@@ -43,6 +47,26 @@ pub struct Treatment {
     pub hedge_after: Option<std::time::Duration>,
     /// Which messages are kept whole.
     pub buffering: Option<l7::buffering::Buffering>,
+    /// What errors of ours look like; empty is as the service says.
+    pub pages: Vec<ErrorPage>,
+}
+
+/// What errors of some statuses look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Of these statuses.
+    pub statuses: std::ops::RangeInclusive<u16>,
+    /// A file, relative to the folder of the configuration.
+    pub file: Spanned<PathBuf>,
+}
+
+/// While a service is down on purpose.
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    /// What everybody is told.
+    pub respond: Respond,
+    /// Networks of clients that are served all the same.
+    pub allow: Vec<nat::Prefix>,
 }
 
 /// What happens to a request.

@@ -2,7 +2,9 @@
 
 use l7::buffering::Buffering;
 
-use super::{Access, AccessLog, Naming, Route, RouteAction, Span, Spanned, Tcp, Tls};
+use super::{
+    Access, AccessLog, ErrorPage, Maintenance, Naming, Route, RouteAction, Span, Spanned, Tcp, Tls,
+};
 
 /// Something that balun listens on.
 #[derive(Clone, Debug)]
@@ -49,6 +51,10 @@ pub struct Service {
     pub max_body: Option<u64>,
     /// In mode `http`, which messages are kept whole.
     pub buffering: Buffering,
+    /// In mode `http`, what errors of ours look like.
+    pub pages: Vec<ErrorPage>,
+    /// In mode `http`, present while it is down on purpose.
+    pub maintenance: Option<Maintenance>,
     /// In mode `http`, what happens to a request; the first that fits.
     pub routes: Vec<Route>,
     /// In modes `tcp` and `http`, what is set of its TCP connections.

@@ -1,5 +1,7 @@
 //! `route` of `[[service]]`.
 
+use std::path::Path;
+
 use hyper::StatusCode;
 use l7::route::{
     Condition, Fields, HostPattern, Operation, PathPattern, Rewrite, Sticky, Template,
@@ -7,7 +9,9 @@ use l7::route::{
 
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, alternatives};
-use super::super::model::{Body, Mode, Respond, Route, RouteAction, Spanned, Treatment};
+use super::super::model::{
+    Body, ErrorPage, Maintenance, Mode, Respond, Route, RouteAction, Spanned, Treatment,
+};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 use super::access::alone;
@@ -37,12 +41,26 @@ pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> 
     let rewrite = rewrite(r, &mut table, path);
     let answer = fields(r, &mut table, &ANSWER, path);
     let treatment = treatment(r, &mut table, timeouts);
+    let cors = table.take(r, "cors").and_then(|item| super::cors::cors(r, &item));
+    let fault = table.take(r, "fault").and_then(|item| super::cors::fault(r, &item));
     let auth = table.take(r, "auth").and_then(|item| item.words(r));
     let limit = table.take(r, "limit").and_then(|item| item.words(r));
     let cache = table.take(r, "cache").and_then(|item| item.words(r));
     table.finish(r);
     let (span, action) = (item.span.clone(), action?);
-    Some(Route { span, condition, action, rewrite, answer, treatment, auth, limit, cache })
+    Some(Route {
+        span,
+        condition: Condition { preflights: cors.is_some(), ..condition },
+        action,
+        rewrite,
+        answer,
+        treatment,
+        cors,
+        fault,
+        auth,
+        limit,
+        cache,
+    })
 }
 
 fn condition(r: &mut Reader, table: &mut Table<'_>) -> Condition {
@@ -78,6 +96,7 @@ fn condition(r: &mut Reader, table: &mut Table<'_>) -> Condition {
         item.one_or_more(r, why, example, |r, item| item.parse(r, value::content_type))
     });
     let clients = table.take(r, "clients").map(|item| super::access::prefixes(r, &item));
+    let except = table.take(r, "except-clients").map(|item| super::access::prefixes(r, &item));
     let share = table.take(r, "percent").and_then(|item| item.parse(r, value::share));
     let bytes = |all: Option<Vec<(String, _)>>| {
         let all = all.unwrap_or_default().into_iter();
@@ -96,6 +115,8 @@ fn condition(r: &mut Reader, table: &mut Table<'_>) -> Condition {
         cookies: bytes(cookies),
         content_types: values(kinds),
         clients: values(clients),
+        except_clients: values(except),
+        preflights: false,
         share: share.map(|share| share.value),
     }
 }
@@ -143,7 +164,11 @@ fn action(
         actions.push((item, action));
     }
     if let Some(item) = table.take(r, "respond") {
-        let action = respond(r, &item).map(RouteAction::Respond);
+        let action = item.table(r).and_then(|mut parts| {
+            let respond = respond(r, &mut parts, StatusCode::OK);
+            parts.finish(r);
+            Some(RouteAction::Respond(respond?))
+        });
         actions.push((item, action));
     }
     exactly_one(r, within, actions, &["pool", "split", "redirect", "respond"])
@@ -189,8 +214,37 @@ fn redirect(r: &mut Reader, item: &Item<'_>, path: Option<&PathPattern>) -> Opti
     Some(RouteAction::Redirect { to: to?.value, status })
 }
 
-fn respond(r: &mut Reader, item: &Item<'_>) -> Option<Respond> {
+/// `maintenance`: an answer to all but a few.
+pub(super) fn maintenance(r: &mut Reader, item: &Item<'_>) -> Option<Maintenance> {
     let mut table = item.table(r)?;
+    let allow = table.take(r, "allow").map(|item| super::access::prefixes(r, &item));
+    let after = table.take(r, "retry-after").and_then(|item| item.parse(r, value::some_duration));
+    let mut respond = respond(r, &mut table, StatusCode::SERVICE_UNAVAILABLE)?;
+    table.finish(r);
+    if let Some(after) = after {
+        respond.fields.push(("Retry-After".to_owned(), after.value.as_secs().max(1).to_string()));
+    }
+    Some(Maintenance { respond, allow: values(allow) })
+}
+
+/// `error-pages`: files by statuses.
+pub(super) fn pages(r: &mut Reader, table: &mut Table<'_>) -> Vec<ErrorPage> {
+    let Some(item) = table.take(r, "error-pages") else { return Vec::new() };
+    let Some(mut named) = item.table(r) else { return Vec::new() };
+    let named = named.take_named(r).into_iter();
+    let mut pages: Vec<_> = named
+        .filter_map(|(statuses, item)| {
+            let (statuses, file) = (statuses.parse(r, value::statuses), item.parse(r, value::path));
+            Some(ErrorPage { statuses: statuses?.value, file: file? })
+        })
+        .collect();
+    // What is said of one status counts before what is said of many.
+    pages.sort_by_key(|page| page.statuses.clone().count());
+    pages
+}
+
+/// The keys of an answer that is always the same.
+fn respond(r: &mut Reader, table: &mut Table<'_>, otherwise: StatusCode) -> Option<Respond> {
     let status = table.take(r, "status").and_then(|item| item.integer(r, 200..=599_u16));
     let kind = table.take(r, "content-type");
     let kind = kind.and_then(|item| item.parse(r, value::field_value));
@@ -199,7 +253,6 @@ fn respond(r: &mut Reader, item: &Item<'_>) -> Option<Respond> {
     });
     let text = table.take(r, "body").and_then(|item| item.text(r).map(|text| (item, text.value)));
     let file = table.take(r, "file").and_then(|item| Some((item.parse(r, value::path)?, item)));
-    table.finish(r);
     if let (Some((text, _)), Some((_, file))) = (&text, &file) {
         let (title, label) = ("an answer has one body", "only one of these can be given");
         let help = "write `body` or `file`";
@@ -207,26 +260,28 @@ fn respond(r: &mut Reader, item: &Item<'_>) -> Option<Respond> {
             Diagnostic::new(Code::ChooseOne, title, file.key_span.clone(), label, help);
         r.report(diagnostic.with(text.key_span.clone(), "already given here"));
     }
-    let guessed = match &file {
-        Some((path, _)) if path.value.extension().is_some_and(|end| end == "html") => {
-            "text/html; charset=utf-8"
-        }
-        Some((path, _)) if path.value.extension().is_some_and(|end| end == "json") => {
-            "application/json"
-        }
-        _ => "text/plain; charset=utf-8",
-    };
+    let guessed = kind_of(file.as_ref().map(|(path, _)| &*path.value));
     let body = match (file, text) {
         (Some((path, _)), _) => Body::File(path),
         (None, text) => Body::Text(text.map(|(_, text)| text.to_owned()).unwrap_or_default()),
     };
     let mut fields = headers.unwrap_or_default();
     if !matches!(&body, Body::Text(text) if text.is_empty()) {
-        let kind = kind.map_or(guessed.to_owned(), |kind| kind.value);
+        let kind = kind.map_or_else(|| guessed.to_owned(), |kind| kind.value);
         fields.insert(0, ("Content-Type".to_owned(), kind));
     }
     let status = status.and_then(|status| StatusCode::from_u16(status.value).ok());
-    Some(Respond { status: status.unwrap_or(StatusCode::OK), fields, body })
+    Some(Respond { status: status.unwrap_or(otherwise), fields, body })
+}
+
+/// The type of what is in a file of that name; plain text if there is none.
+pub(crate) fn kind_of(file: Option<&Path>) -> &'static str {
+    let end = file.and_then(Path::extension).and_then(|end| end.to_str());
+    match end.unwrap_or_default() {
+        "html" | "htm" => "text/html; charset=utf-8",
+        "json" => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
 }
 
 fn rewrite(r: &mut Reader, table: &mut Table<'_>, path: Option<&PathPattern>) -> Rewrite {
@@ -289,5 +344,6 @@ fn treatment(r: &mut Reader, table: &mut Table<'_>, timeouts: l7::Timeouts) -> T
         retry: has_retry.then_some(retry),
         hedge_after,
         buffering: buffers.then_some(buffering),
+        pages: pages(r, table),
     }
 }

@@ -20,7 +20,7 @@ const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 24] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 26] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -44,6 +44,8 @@ const MODES_OF_KEY: [(&str, &[Mode]); 24] = [
     ("buffer", &[Mode::Http]),
     ("buffer-limit", &[Mode::Http]),
     ("max-body", &[Mode::Http]),
+    ("error-pages", &[Mode::Http]),
+    ("maintenance", &[Mode::Http]),
     ("route", &[Mode::Http]),
 ];
 
@@ -80,6 +82,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         table.take(r, "access-log").and_then(|item| super::access_log::access_log(r, &item));
     let naming = super::access_log::naming(r, &mut table);
     let buffering = super::buffering::buffering(r, &mut table);
+    let pages = super::route::pages(r, &mut table);
+    let maintenance = table.take(r, "maintenance");
+    let maintenance = maintenance.and_then(|item| super::route::maintenance(r, &item));
     let max_body = table.take(r, "max-body").and_then(|item| item.parse(r, value::size));
     let tcp = super::tcp::tcp(r, &mut table);
     let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
@@ -111,6 +116,8 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         naming,
         max_body: max_body.map(|size| size.value),
         buffering,
+        pages,
+        maintenance,
         routes: routes.unwrap_or_default(),
         tcp,
         timeouts,

@@ -218,3 +218,33 @@ pub(in super::super) fn new_host(text: &str, path: Option<&PathPattern>) -> Pars
         _ => Ok(made),
     }
 }
+
+/// Where a script may come from: `https://a.lab`, or `*`.
+pub(in super::super) fn origin(text: &str) -> Parsed<String> {
+    let lower = text.to_ascii_lowercase();
+    let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+    if text == "*" || host.is_some_and(is_host) {
+        return Ok(lower);
+    }
+    complain(
+        Code::BadCondition,
+        "is not an origin",
+        "a scheme, a host and perhaps a port, without a path",
+        "write `https://www.lab`, or `*` for any",
+    )
+}
+
+/// A status of an error, or a class of them: `503`, `5xx`.
+pub(in super::super) fn statuses(text: &str) -> Parsed<std::ops::RangeInclusive<u16>> {
+    match (text, text.parse::<u16>()) {
+        ("4xx", _) => Ok(400..=499),
+        ("5xx", _) => Ok(500..=599),
+        (_, Ok(status @ 400..=599)) => Ok(status..=status),
+        _ => complain(
+            Code::UnknownChoice,
+            "is not a status of an error",
+            "expected a number from 400 to 599, `4xx` or `5xx`",
+            "write `503` or `5xx`",
+        ),
+    }
+}
