@@ -117,7 +117,7 @@ mod tests {
     use crate::tls::client::Secured;
 
     /// What the future that serves a connection may take: there is one for each client that is idle.
-    const FUTURE_BYTES: usize = 2_800;
+    const FUTURE_BYTES: usize = 2_688;
 
     type ServiceOf = Rc<Service<Secured<Userspace>>>;
 

@@ -66,7 +66,7 @@ struct Answer {
 /// A request to be forwarded; its head is in the buffers, and what is here of its body.
 pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) client: &'a mut K,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: &'a SocketAddr,
     pub(crate) service: &'a Service<C>,
     /// Where the request goes.
     pub(crate) to: &'a Destination<C>,
@@ -327,7 +327,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     async fn take_turn(&mut self, tried: &Tried) -> Result<Turn, NoUpstream> {
         let (client, input) = (&mut *self.client, &mut self.buffers.client_in);
         let watch = |cx: &mut Context<'_>| upstream::poll_gone(cx, client, input);
-        upstream::take_turn(&self.to.balance, self.peer, tried, watch).await
+        upstream::take_turn(&self.to.balance, *self.peer, tried, watch).await
     }
 
     /// Reads the request's body to its end, if that is to be buffered and there is room.

@@ -328,7 +328,7 @@ where
     async fn forward(&mut self, buffers: &mut Buffers, request: &Request) -> After {
         let forward = Forward {
             client: &mut Plain(&mut self.client),
-            peer: self.origin.ends.client,
+            peer: &self.origin.ends.client,
             service: &self.service,
             to: self.service.destination(request.way.to),
             config: self.service.config_of(request.way.route),

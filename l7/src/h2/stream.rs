@@ -91,7 +91,7 @@ pub(super) async fn serve<C: Connect>(
             let forward_config = shared.service.config_of(request.way.route);
             let forward = Forward {
                 client: &mut stream,
-                peer: origin.ends.client,
+                peer: &origin.ends.client,
                 private: origin.private.as_ref(),
                 service: &shared.service,
                 to: shared.service.destination(request.way.to),

@@ -44,7 +44,7 @@ pub(crate) struct Tries<'a> {
     policy: &'a Retry,
     budget: Option<&'a Budget>,
     balance: &'a Rc<dyn Balance>,
-    client: SocketAddr,
+    client: &'a SocketAddr,
     /// Times that it may yet be sent again.
     left: u32,
     /// The turn of the next try, and whether that needs a fresh connection.
@@ -57,7 +57,7 @@ impl<'a> Tries<'a> {
     pub(crate) fn new(
         (policy, budget): (&'a Retry, Option<&'a Budget>),
         balance: &'a Rc<dyn Balance>,
-        client: SocketAddr,
+        client: &'a SocketAddr,
         may: bool,
         end: Option<Instant>,
     ) -> Self {
@@ -105,7 +105,7 @@ impl<'a> Tries<'a> {
         if !budget.allows(now) {
             return None;
         }
-        let next = choose(self.balance, self.client, &self.tried).ok()?;
+        let next = choose(self.balance, *self.client, &self.tried).ok()?;
         budget.withdraw(now);
         Some(next)
     }
