@@ -3,22 +3,22 @@
 use std::cell::Cell;
 use std::hash::Hasher;
 
-use nat::rng::derive;
+use crate::keyed::Keyed;
 
 /// Draws names that a seed repeats, and from which nobody finds the seed.
 ///
 /// The run's seed also decides what must not be guessed: sequence numbers, ports. Whoever sees a name of
-/// a request, as every backend does, must learn nothing of it. [`derive()`] alone can be inverted.
+/// a request, as every backend does, must learn nothing of it.
 #[derive(Debug)]
 pub struct Ids {
-    key: [u64; 2],
+    hash: Keyed,
     drawn: Cell<u64>,
 }
 
 impl Ids {
     /// Names that follow from `seed`.
     pub const fn new(seed: u64) -> Self {
-        Self { key: [derive(seed, 1), derive(seed, 2)], drawn: Cell::new(0) }
+        Self { hash: Keyed::new(seed), drawn: Cell::new(0) }
     }
 
     /// The next eight bytes; never all zero.
@@ -26,7 +26,7 @@ impl Ids {
         loop {
             let count = self.drawn.get();
             self.drawn.set(count.wrapping_add(1));
-            let mut hasher = self.hasher();
+            let mut hasher = self.hash.hasher();
             hasher.write_u64(count);
             let drawn = hasher.finish();
             if drawn != 0 {
@@ -42,15 +42,6 @@ impl Ids {
         high.copy_from_slice(&self.next8());
         low.copy_from_slice(&self.next8());
         bytes
-    }
-
-    #[expect(
-        deprecated,
-        reason = "the one keyed hash of the standard library whose algorithm is part of its \
-                  specification (SipHash 2-4); its successor takes no key"
-    )]
-    fn hasher(&self) -> impl Hasher {
-        std::hash::SipHasher::new_with_keys(self.key[0], self.key[1])
     }
 }
 

@@ -47,6 +47,8 @@ pub mod health;
 pub mod http1;
 pub mod identity;
 pub mod ids;
+pub mod keyed;
+pub mod limit;
 pub mod limits;
 pub mod log;
 pub mod orderly;

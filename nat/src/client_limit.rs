@@ -204,15 +204,16 @@ fn state_of(services: &mut [Option<ServiceState>], id: ServiceId) -> Option<&mut
 
 /// The arithmetic of a token bucket; times are in nanoseconds. Its state is when it would be full.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub struct Bucket {
     /// One token's worth of time.
-    token: u64,
+    pub token: u64,
     /// How far ahead of now the state may be.
-    ahead: u64,
+    pub ahead: u64,
 }
 
 impl Bucket {
-    fn new(rate: Rate) -> Self {
+    /// That of `rate`.
+    pub fn new(rate: Rate) -> Self {
         let per = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
         // Rounded up: never more than the rate.
         let token = per.div_ceil(rate.count.max(1).into()).max(1);
@@ -220,7 +221,7 @@ impl Bucket {
     }
 
     /// The state once a token is taken; nothing if there is none.
-    fn next(&self, now: u64, full_at: u64) -> Option<u64> {
+    pub fn next(&self, now: u64, full_at: u64) -> Option<u64> {
         let next = full_at.max(now).saturating_add(self.token);
         (next - now <= self.ahead).then_some(next)
     }
