@@ -32,6 +32,7 @@
 //! gives it virtual time.
 
 pub mod accepted;
+pub mod access;
 pub mod answer;
 pub mod balance;
 mod buffer;
@@ -55,6 +56,7 @@ pub mod orderly;
 pub mod proxy;
 pub mod proxy_protocol;
 mod relay;
+pub mod renewed;
 mod request;
 pub mod route;
 pub mod service;

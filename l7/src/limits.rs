@@ -70,6 +70,13 @@ pub const HELLO_BYTES: usize = 16 * 1024;
 /// Bytes of a PROXY header that is read, with its TLVs.
 pub const PROXY_HEADER_BYTES: usize = 4 * 1024;
 
+/// Networks in a list of clients. A file with more is not used.
+pub const LIST_NETWORKS: usize = 1_000_000;
+/// Patterns in a list of paths or user agents, each of which is tried. A file with more is not used.
+pub const LIST_PATTERNS: usize = 1_000;
+/// Bytes of such a pattern.
+pub const PATTERN_BYTES: usize = 256;
+
 /// Bytes of a body that a peer of HTTP/2 may send before the other side has taken any.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// The same of all bodies of one connection.

@@ -47,6 +47,12 @@ impl<'b> Fields<'b, '_> {
         self.iter().filter(move |(known, _)| *known == wanted).map(|(_, field)| field.value)
     }
 
+    /// The values of all fields of that name, in any case.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        let named = move |field: &&Field<'b>| field.name.eq_ignore_ascii_case(name);
+        self.list.iter().filter(named).map(|field| field.value)
+    }
+
     /// Whether a `Connection` field names `name`.
     pub fn is_nominated(&self, name: &str) -> bool {
         self.nominates
