@@ -34,6 +34,7 @@
 pub mod accepted;
 pub mod access;
 pub mod answer;
+pub mod auth;
 pub mod balance;
 mod buffer;
 pub mod buffering;

@@ -76,6 +76,32 @@ pub const LIST_NETWORKS: usize = 1_000_000;
 pub const LIST_PATTERNS: usize = 1_000;
 /// Bytes of such a pattern.
 pub const PATTERN_BYTES: usize = 256;
+/// Bytes of a credential that a client presents. Beyond: 431.
+pub const CREDENTIAL_BYTES: usize = 8 * 1024;
+/// Users in a file of passwords, and keys in a file of those. A file with more is not used.
+pub const USERS: usize = 100_000;
+/// Credentials that are known to be good, of each `[auth.NAME]`.
+pub const REMEMBERED: usize = 16 * 1024;
+/// Passwords that are checked at the same time, on threads of their own.
+pub const CHECKS_AT_ONCE: usize = 2;
+/// Passwords that wait to be checked. Beyond: 503.
+pub const CHECKS_WAITING: usize = 64;
+/// The greatest cost of a bcrypt hash: each step doubles it, and 16 takes some four seconds.
+pub const BCRYPT_COST: u32 = 16;
+/// The greatest number of rounds of a SHA-crypt hash: about a second.
+pub const SHA_CRYPT_ROUNDS: u32 = 1_000_000;
+/// The most memory of an Argon2 hash, in KiB.
+pub const ARGON2_KIB: u32 = 256 * 1024;
+/// The most passes of an Argon2 hash.
+pub const ARGON2_PASSES: u32 = 16;
+/// Keys in a set of them. A set with more is not used.
+pub const KEY_SET: usize = 256;
+/// Keys that are tried for a token that names none.
+pub const KEYS_TRIED: usize = 4;
+/// Fields that an `[auth.NAME]` tells a backend.
+pub const CLAIM_FIELDS: usize = 16;
+/// Bytes of such a field's value. A longer one is left out.
+pub const CLAIM_BYTES: usize = 4 * 1024;
 
 /// Bytes of a body that a peer of HTTP/2 may send before the other side has taken any.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
