@@ -33,6 +33,7 @@
 
 pub mod accepted;
 pub mod access;
+pub mod admission;
 pub mod answer;
 pub mod auth;
 pub mod balance;

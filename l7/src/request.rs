@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Version};
 
 use crate::accepted::Accepted;
+use crate::admission::Passed;
 use crate::answer::Answer;
 use crate::buffer::Buffer;
 use crate::buffering::{self, Buffering};
@@ -21,7 +22,8 @@ use crate::http1::reject::{Reject, Rule};
 use crate::http1::target::Target;
 use crate::http1::websocket::Accept;
 use crate::identity::Identity;
-use crate::log::Record;
+use crate::limit::at_once::Place;
+use crate::log::{End, Record};
 use crate::proxy_protocol::Ends;
 use crate::route::RouteId;
 use crate::service::{Config, Service};
@@ -86,6 +88,8 @@ pub(crate) struct Grant {
     pub(crate) identity: Option<Identity>,
     /// What its chances come from.
     pub(crate) chance: Option<u64>,
+    /// How far it was let in.
+    pub(crate) passed: Passed,
     /// It has waited as a fault on purpose wants it.
     pub(crate) delayed: bool,
 }
@@ -120,7 +124,14 @@ pub(crate) fn prepare<C: Connect>(
             Ok(judged) => judged,
             Err(question) => return Ok(Verdict::Ask(question)),
         };
+    } else if let Some(admission) = &service.admission {
+        let (client, session) = (origin.ends.client.ip(), origin.session.as_deref());
+        judged = admission.judge_unrouted(&head, client, session);
     }
+    if let Some(end) = judged.extra.as_ref().and_then(|extra| extra.end) {
+        record.ended(end);
+    }
+    let withheld = service.admission.as_ref().map(|admission| &admission.withheld);
     let Judged { way, extra } = judged;
     let (to, config) = (service.destination(way.to), service.config_of(way.route));
     if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
@@ -157,7 +168,8 @@ pub(crate) fn prepare<C: Connect>(
         name: &config.name,
         received: if origin.multiplexed { "2.0" } else { "1.1" },
         identity: &identity,
-        changes: Changes::new(of_route, rewritten.map(|rewritten| &rewritten.fields)),
+        changes: Changes::new(of_route, rewritten.map(|rewritten| &rewritten.fields))
+            .without(withheld),
     };
     out.clear();
     proof::encode(&head, &hop, config.smuggling_proof, out)?;
@@ -205,6 +217,10 @@ pub(crate) struct Extra {
     pub(crate) rewritten: Rewritten,
     /// What is changed of the head of the answer, besides what the route says of all.
     pub(crate) edits: Edits,
+    /// How it ends, if it is not let in.
+    pub(crate) end: Option<End>,
+    /// Its places among those that are served at once.
+    pub(crate) places: Vec<Place>,
 }
 
 /// What is changed of one request.

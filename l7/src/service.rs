@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::watch;
 
+use crate::admission::Admission;
 use crate::buffering::{Buffering, Hoard};
 use crate::destination::{Destination, Private};
 use crate::exchange::Buffers;
@@ -157,6 +158,8 @@ pub struct Service<C: Connect> {
     pub(crate) log: Option<Rc<AccessLog>>,
     /// Which requests are treated apart.
     pub(crate) routes: Option<Box<Routes>>,
+    /// Whom it lets in; everybody without one.
+    pub(crate) admission: Option<Box<Admission>>,
 }
 
 impl<C: Connect> Service<C> {
@@ -183,6 +186,7 @@ impl<C: Connect> Service<C> {
             hoard: Hoard::new(HOARD),
             log: None,
             routes: None,
+            admission: None,
         }
     }
 
@@ -213,6 +217,13 @@ impl<C: Connect> Service<C> {
             }
         }
         self.routes = Some(Box::new(routes));
+        self
+    }
+
+    /// Lets in only those whom `admission` does.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Option<Admission>) -> Self {
+        self.admission = admission.map(Box::new);
         self
     }
 

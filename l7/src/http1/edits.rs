@@ -1,6 +1,7 @@
 //! Changes of the fields of a head, made where it is encoded.
 
 use super::field::Known;
+use super::withheld::Withheld;
 use super::{chars, host};
 
 /// Changes of a head's fields: some are taken out, some put in.
@@ -77,29 +78,39 @@ impl Edits {
 
 /// All changes of one head: those that a route makes of every one, and those of this one.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Changes<'a>([Option<&'a Edits>; 2]);
+pub struct Changes<'a> {
+    edits: [Option<&'a Edits>; 2],
+    withheld: Option<&'a Withheld>,
+}
 
 impl<'a> Changes<'a> {
     /// Nothing is changed.
-    pub const NONE: Self = Self([None; 2]);
+    pub const NONE: Self = Self { edits: [None; 2], withheld: None };
 
     /// Those of a route, and those of this head.
     pub const fn new(of_route: Option<&'a Edits>, own: Option<&'a Edits>) -> Self {
-        Self([of_route, own])
+        Self { edits: [of_route, own], withheld: None }
+    }
+
+    /// The same without the fields that are withheld, unless they are put in.
+    #[must_use]
+    pub const fn without(self, withheld: Option<&'a Withheld>) -> Self {
+        Self { withheld, ..self }
     }
 
     /// Whether a field that was received passes.
     pub fn keeps(self, name: &str) -> bool {
-        if let [None, None] = self.0 {
+        if let ([None, None], None) = (self.edits, self.withheld) {
             return true;
         }
-        let removed = self.0.into_iter().flatten().flat_map(|edits| &edits.removed);
+        let removed = self.edits.into_iter().flatten().flat_map(|edits| &edits.removed);
         !removed.into_iter().any(|removed| removed.eq_ignore_ascii_case(name))
+            && !self.withheld.is_some_and(|withheld| withheld.holds(name))
     }
 
     /// The fields that are put in.
     pub fn added(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        let added = self.0.into_iter().flatten().flat_map(|edits| &edits.added);
+        let added = self.edits.into_iter().flatten().flat_map(|edits| &edits.added);
         added.map(|(name, value)| (&**name, &**value))
     }
 }

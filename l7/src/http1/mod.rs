@@ -33,3 +33,4 @@ pub mod scan;
 pub mod target;
 pub mod trailer;
 pub mod websocket;
+pub mod withheld;

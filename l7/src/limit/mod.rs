@@ -68,6 +68,8 @@ pub struct LimitConfig {
     /// Keys whose rate is known at once; beyond, new ones stand in for those that asked least. Rounded up
     /// to a power of two, at least eight.
     pub keys: usize,
+    /// Clients that are not refused are told of the rate too.
+    pub tell: bool,
 }
 
 /// How many requests of a key are served at once.
@@ -98,6 +100,7 @@ pub struct Limit {
     hash: Keyed,
     buckets: Option<Buckets>,
     at_once: Option<Rc<AtOnce>>,
+    tell: bool,
 }
 
 impl Limit {
@@ -109,12 +112,18 @@ impl Limit {
             hash: Keyed::new(seed),
             buckets: config.rate.map(|rate| Buckets::new(rate, config.keys)),
             at_once: config.at_once.map(|limits| Rc::new(AtOnce::new(limits))),
+            tell: config.tell,
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// True if clients that are not refused are told of the rate too.
+    pub const fn tells(&self) -> bool {
+        self.tell && self.buckets.is_some()
     }
 
     /// True if it counts by who the client is, which only authentication tells.
@@ -170,25 +179,27 @@ impl Limit {
         self.buckets.as_ref().map_or(0, Buckets::evicted)
     }
 
-    /// Appends the fields that tell a client of the limit (draft-ietf-httpapi-ratelimit-headers-10), and
-    /// when to come back if it is refused.
+    /// The fields that tell a client of the limit (draft-ietf-httpapi-ratelimit-headers-10), and when to come
+    /// back if it is refused.
     ///
     /// The quota is the bucket, and its window the time in which that is filled.
-    pub fn tell(&self, reading: Reading, out: &mut Vec<u8>) {
-        use std::io::Write as _;
-        let Some(buckets) = &self.buckets else { return };
+    pub fn fields(&self, reading: Reading) -> Vec<(&'static str, String)> {
+        let Some(buckets) = &self.buckets else { return Vec::new() };
         let (name, (quota, window)) = (&self.name, buckets.policy());
         let Reading { remaining, full_in, wait } = reading;
-        // Writing to memory does not fail.
-        let _ = write!(
-            out,
-            "RateLimit-Policy: \"{name}\";q={quota};w={window}\r\n\
-             RateLimit: \"{name}\";r={remaining};t={}\r\n",
-            rate::seconds(full_in),
-        );
+        let mut fields = vec![
+            ("RateLimit-Policy", format!("\"{name}\";q={quota};w={window}")),
+            ("RateLimit", format!("\"{name}\";r={remaining};t={}", rate::seconds(full_in))),
+        ];
         if let Some(wait) = wait {
-            let _ = write!(out, "Retry-After: {}\r\n", rate::seconds(wait));
+            fields.push(("Retry-After", rate::seconds(wait).to_string()));
         }
+        fields
+    }
+
+    /// The same for a client whose request was just counted: it need not wait.
+    pub fn fields_of_taken(&self, reading: Reading) -> Vec<(&'static str, String)> {
+        self.fields(Reading { wait: None, ..reading })
     }
 }
 

@@ -46,9 +46,8 @@ fn a_burst_passes_and_then_the_rate() {
 fn a_client_is_told_of_the_limit_and_when_to_come_back() {
     let limit = limit(Key::default(), (2, 3), 64);
     let told = |reading| {
-        let mut out = Vec::new();
-        limit.tell(reading, &mut out);
-        String::from_utf8(out).unwrap()
+        let fields = limit.fields(reading).into_iter();
+        fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
     };
     assert_eq!(
         told(limit.read(0, 1).unwrap()),
@@ -150,12 +149,13 @@ fn extreme_rates_do_not_overflow() {
             rate: Some(rate),
             at_once: None,
             keys: 0,
+            tell: false,
         };
         let limit = Limit::new(&config, 1);
         for now in [0, 1, u64::MAX / 2, u64::MAX] {
             let reading = limit.read(now, 0).unwrap();
             limit.take(now, 0);
-            limit.tell(reading, &mut Vec::new());
+            limit.fields(reading);
         }
     }
 }
@@ -168,6 +168,7 @@ fn at_once(most: u32, queue: Option<usize>) -> Rc<AtOnce> {
         rate: None,
         at_once: Some(AtOnceConfig { most, queue }),
         keys: 0,
+        tell: false,
     };
     let limit = Limit::new(&config, 1);
     assert_eq!(limit.read(0, 1), None, "there is no rate");

@@ -20,6 +20,12 @@ pub enum End {
     TunnelCut,
     /// The request broke a rule, and was answered by us.
     Rejected(Rule),
+    /// A rule of the service denied the request.
+    Denied,
+    /// A limit of its route refused the request: too many in a time, or at once.
+    Limited,
+    /// The client did not show who it is.
+    Unauthenticated,
     /// The client left before it had its answer, or before its request was complete.
     ClientGone,
     /// The client took too long to send its request, or to take its answer.
@@ -55,12 +61,15 @@ impl End {
     pub const COUNT: usize = Self::NAMES.len();
 
     /// The names of all kinds, in their order.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 22] = [
         "ok",
         "answered",
         "tunnel",
         "tunnel-cut",
         "rejected",
+        "denied",
+        "limited",
+        "unauthenticated",
         "client-gone",
         "client-timeout",
         "no-backend",
@@ -85,20 +94,23 @@ impl End {
             Self::Tunnel => 2,
             Self::TunnelCut => 3,
             Self::Rejected(_) => 4,
-            Self::ClientGone => 5,
-            Self::ClientTimeout => 6,
-            Self::NoBackend => 7,
-            Self::BackendsFull => 8,
-            Self::QueueTimeout => 9,
-            Self::BackendRefused => 10,
-            Self::ConnectTimeout => 11,
-            Self::BackendUntrusted => 12,
-            Self::BackendTimeout => 13,
-            Self::BackendClosed => 14,
-            Self::BackendCut => 15,
-            Self::BackendGarbage(_) => 16,
-            Self::Injected => 17,
-            Self::Stopped => 18,
+            Self::Denied => 5,
+            Self::Limited => 6,
+            Self::Unauthenticated => 7,
+            Self::ClientGone => 8,
+            Self::ClientTimeout => 9,
+            Self::NoBackend => 10,
+            Self::BackendsFull => 11,
+            Self::QueueTimeout => 12,
+            Self::BackendRefused => 13,
+            Self::ConnectTimeout => 14,
+            Self::BackendUntrusted => 15,
+            Self::BackendTimeout => 16,
+            Self::BackendClosed => 17,
+            Self::BackendCut => 18,
+            Self::BackendGarbage(_) => 19,
+            Self::Injected => 20,
+            Self::Stopped => 21,
         }
     }
 

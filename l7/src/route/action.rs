@@ -276,7 +276,7 @@ impl Judged {
     }
 
     /// A request that is answered by ourselves.
-    pub(super) fn answered(route: Option<RouteId>, answer: Answer) -> Self {
+    pub(crate) fn answered(route: Option<RouteId>, answer: Answer) -> Self {
         let mut judged = Self { way: Way { route, to: 0 }, extra: None };
         judged.extra().own = Some(answer);
         judged

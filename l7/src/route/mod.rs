@@ -29,6 +29,7 @@ mod template;
 mod text;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub use action::{Action, Fields, Operation, Rewrite, Split, Sticky};
 pub use condition::{Ask, Condition, HostPattern, MILLION, Mismatch};
@@ -38,6 +39,7 @@ pub use path::{BadPath, PathPattern, REST};
 pub use template::{BadTemplate, Scene, Template, is_own};
 pub use text::TextPattern;
 
+use crate::admission::{Applicant, Step};
 use crate::answer::Answer;
 use crate::http1::edits::Edits;
 use crate::http1::head::RequestHead;
@@ -142,51 +144,87 @@ impl Routes {
         service: &Service<C>,
         origin: &Origin<C::Stream>,
         identity: &Identity,
-        grant: Option<Box<Grant>>,
+        mut grant: Option<Box<Grant>>,
     ) -> Result<Result<Judged, Question>, Reject> {
         let drawn = grant.as_ref().and_then(|grant| grant.chance);
         let draw = || if self.draws { u64::from_be_bytes(service.ids.next8()) } else { 0 };
         let chance = drawn.unwrap_or_else(draw);
         let client: IpAddr = origin.ends.client.ip();
         let ask = Ask::new(head, client, chance);
-        let Some((id, route)) = self.find(&ask).and_then(|id| Some((id, self.get(id)?))) else {
-            return Ok(Ok(self.unrouted()));
+        let found = self.find(&ask).and_then(|id| Some((id, self.get(id)?)));
+        let question = |mut grant: Box<Grant>, delayed| {
+            grant.identity = Some(*identity);
+            grant.chance = Some(chance);
+            grant.delayed |= delayed;
+            grant
         };
-        if let Some(fault) = &route.fault
-            && ask.happens(fault.share, id, 2)
-        {
-            if let Some(delay) = fault.delay
-                && grant.as_ref().is_none_or(|grant| !grant.delayed)
-            {
-                let mut grant = grant.unwrap_or_default();
-                grant.identity = Some(*identity);
-                grant.chance = Some(chance);
-                grant.delayed = true;
-                let wait = async move {
-                    tokio::time::sleep(delay).await;
-                    grant
-                };
-                return Ok(Err(Box::pin(wait)));
-            }
-            match fault.abort {
-                None => {}
-                Some(Abort::Status(status)) => {
-                    return Ok(Ok(Judged::answered(Some(id), Fault::answer(status))));
-                }
-                Some(Abort::Reset) => {
-                    let mut judged = Judged::to(id, 0);
-                    judged.extra().is_reset = true;
-                    return Ok(Ok(judged));
+        let mut told = None;
+        if let Some(admission) = &service.admission {
+            let session = origin.session.as_deref();
+            let preflight = ask.preflight().is_some();
+            let route = found.map(|(id, _)| id);
+            let is_preflight = preflight && found.is_some_and(|(_, route)| route.cors.is_some());
+            let applicant = Applicant { head, client, session, route, is_preflight };
+            let passed = grant.as_mut().map(|grant| std::mem::take(&mut grant.passed));
+            match admission.judge(applicant, passed.unwrap_or_default()) {
+                Step::In(passed) => told = Some((admission, passed)),
+                Step::Out(refusal) => return Ok(Ok(refusal.into_judged(route))),
+                Step::Ask(asked) => {
+                    let mut grant = question(grant.unwrap_or_default(), false);
+                    return Ok(Err(Box::pin(async move {
+                        grant.passed = asked.await;
+                        grant
+                    })));
                 }
             }
         }
-        route.judge(id, &ask, origin.secure).map(Ok)
+        let Some((id, route)) = found else {
+            return Ok(Ok(self.unrouted()));
+        };
+        let is_delayed = grant.as_ref().is_some_and(|grant| grant.delayed);
+        if let Some(delay) = route.delay(id, &ask).filter(|_| !is_delayed) {
+            let mut grant = question(grant.unwrap_or_default(), true);
+            grant.passed = told.map(|(_, passed)| passed).unwrap_or_default();
+            return Ok(Err(Box::pin(async move {
+                tokio::time::sleep(delay).await;
+                grant
+            })));
+        }
+        let mut judged = match route.abort(id, &ask) {
+            Some(judged) => return Ok(Ok(judged)),
+            None => route.judge(id, &ask, origin.secure)?,
+        };
+        if let Some((admission, passed)) = told {
+            passed.tell(admission, Some(id), &mut judged);
+        }
+        Ok(Ok(judged))
     }
 
     fn unrouted(&self) -> Judged {
         match &self.otherwise {
             None => Judged::default(),
             Some(answer) => Judged::answered(None, answer.clone()),
+        }
+    }
+}
+
+impl Route {
+    /// How long a request has to wait on purpose.
+    fn delay(&self, id: RouteId, ask: &Ask<'_>) -> Option<Duration> {
+        let fault = self.fault.as_ref()?;
+        fault.delay.filter(|_| ask.happens(fault.share, id, 2))
+    }
+
+    /// How a request fails on purpose.
+    fn abort(&self, id: RouteId, ask: &Ask<'_>) -> Option<Judged> {
+        let fault = self.fault.as_ref().filter(|fault| ask.happens(fault.share, id, 2))?;
+        match fault.abort? {
+            Abort::Status(status) => Some(Judged::answered(Some(id), Fault::answer(status))),
+            Abort::Reset => {
+                let mut judged = Judged::to(id, 0);
+                judged.extra().is_reset = true;
+                Some(judged)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should fail"
 )]
 
+mod admission;
 mod announced;
 mod bad_input;
 mod bodies;
