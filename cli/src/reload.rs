@@ -1,8 +1,8 @@
-//! Certificates that change while the process runs.
+//! Certificates and lists that change while the process runs.
 //!
 //! # Theory of operation
-//! The files of each service's TLS are looked at every few seconds, by their time, length and number, and
-//! at SIGHUP they are read whatever these say. If they changed they are read together; if they can be used,
+//! The files of each service's TLS, and those of users, keys and block lists, are looked at every few
+//! seconds, by their time, length and number, and at SIGHUP they are read whatever these say. If they changed they are read together; if they can be used,
 //! connections that begin from then on are made with them, else the old ones stay, and it is said why.
 //! Tools write a certificate and its key one after the other: what does not fit yet is tried again with the
 //! next change. Files are read by a thread of their own, so that a slow disk holds no packets up.
@@ -80,7 +80,7 @@ impl Watcher {
             match looked.await {
                 Ok(watched) => self.watched = watched,
                 Err(error) => {
-                    return tracing::error!("certificates are not watched any more: {error}");
+                    return tracing::error!("files are not watched any more: {error}");
                 }
             }
         }
@@ -106,21 +106,20 @@ fn look(reload: &Reload, known: &mut Vec<Option<Stamp>>, asked: bool) -> Seen {
         return Seen::Same;
     }
     *known = now;
-    let service = &reload.service;
     match reload.run() {
         Ok(()) => {
-            tracing::info!("service `{service}` uses its certificates as they are now");
+            tracing::info!("{reload} are used as they are now");
             Seen::Taken
         }
         Err(error) => {
-            tracing::warn!("service `{service}` keeps its certificates as they were: {error}");
+            tracing::warn!("{reload} stay as they were: {error}");
             Seen::Kept
         }
     }
 }
 
 fn stamps(reload: &Reload) -> Vec<Option<Stamp>> {
-    reload.files.paths().map(stamp).collect()
+    reload.paths().into_iter().map(stamp).collect()
 }
 
 /// Nothing for a file that is not there.

@@ -118,6 +118,17 @@ pub(crate) fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     read(path, MAX_PEM_LEN)
 }
 
+/// The longest list of users, keys, networks or patterns that is read, in bytes.
+const MAX_LIST_LEN: u64 = 64 << 20;
+
+/// Reads a list.
+///
+/// # Errors
+/// It cannot be read, or is longer than any such file.
+pub(crate) fn read_list(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, MAX_LIST_LEN)
+}
+
 /// A file of at most so many bytes.
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -8,12 +8,9 @@
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
     "pool.*.affinity.by=cookie",
-    "service.*.route.auth",
-    "service.*.route.limit",
     "service.*.route.cache",
     "cache.*",
-    "auth.*",
-    "limit.*",
+    "auth.*.forward",
     "control.metrics",
     "control.web",
 ];

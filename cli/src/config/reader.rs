@@ -151,6 +151,12 @@ impl<'d> Table<'d> {
         self.entries.iter().any(|(k, _)| k.get_ref() == key)
     }
 
+    /// The place of the key, if it is there and has not been taken.
+    pub(super) fn span_of(&self, key: &str) -> Option<Span> {
+        let entry = self.entries.iter().find(|(k, _)| k.get_ref() == key);
+        entry.map(|(key, _)| key.span())
+    }
+
     /// True if a key is there that has not been taken.
     pub(super) const fn is_left(&self) -> bool {
         !self.entries.is_empty()

@@ -2,6 +2,7 @@
 //!
 //! Each function takes the whole text; spaces around it are an error like any other.
 
+mod admission;
 mod capture;
 mod listen;
 mod log;
@@ -14,9 +15,10 @@ use std::time::Duration;
 use netstack::tcp::KeepaliveConfig;
 
 use super::codes::Code;
-use super::model::{PortRange, Prefix, Rate, RateKey};
+use super::model::{PortRange, Prefix, Rate};
 use super::reader::Complaint;
 
+pub(super) use admission::{field, key_set, limit_key, rule_method, told_field};
 pub(super) use capture::{filter, request, status, trigger};
 pub(super) use listen::listen;
 pub(super) use log::log_format;
@@ -473,19 +475,6 @@ pub(super) fn some_percentage(text: &str) -> Parsed<u8> {
         return complain(Code::BadPercentage, "is too little", label, "write it as `20%`");
     }
     Ok(percent)
-}
-
-pub(super) fn rate_key(text: &str) -> Parsed<RateKey> {
-    match text.strip_prefix("header:") {
-        None if text == "client-ip" => Ok(RateKey::ClientIp),
-        Some(field) if !field.is_empty() => Ok(RateKey::Header(field.to_ascii_lowercase())),
-        _ => complain(
-            Code::UnknownChoice,
-            "is not something to count by",
-            "expected `client-ip`, or `header:` and a field",
-            "write `client-ip` or `header:x-api-key`",
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -215,9 +215,16 @@ fn names_fit_their_use() {
 
 #[test]
 fn counting_keys() {
-    assert_eq!(ok(rate_key("client-ip")), RateKey::ClientIp);
-    assert_eq!(ok(rate_key("header:X-Api-Key")), RateKey::Header("x-api-key".to_owned()));
-    assert_eq!(why(rate_key("header:")).0, Code::UnknownChoice);
+    assert_eq!(ok(limit_key("client-ip")), Key::default());
+    assert_eq!(ok(limit_key("header:X-Api-Key")), Key::Header("x-api-key".to_owned()));
+    assert_eq!(ok(limit_key("identity")), Key::Identity);
+    assert_eq!(why(limit_key("header:")).0, Code::UnknownChoice);
+    assert_eq!(ok(told_field("X-Roles")), "x-roles");
+    for bad in ["", "a b", "Authorization", "X-Forwarded-For", "Host"] {
+        assert_eq!(why(told_field(bad)).0, Code::ToldField, "{bad}");
+    }
+    assert_eq!(why(key_set("https://id.lab/keys")).0, Code::NotYet);
+    assert_eq!(why(rule_method("get")).0, Code::UnknownChoice);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use l7::admission::Admission;
 use l7::buffering::Hoard;
 use l7::divert::Acceptor;
 use l7::log::AccessLog;
@@ -25,6 +26,7 @@ pub(super) struct Kept {
     pub(super) watch: ServiceWatch,
     pub(super) log: Option<Rc<AccessLog>>,
     pub(super) hoard: Rc<Hoard>,
+    pub(super) admission: Option<Admission>,
 }
 
 /// What takes the connections of a service, and its counters; nothing if a pool is missing, which the
@@ -64,8 +66,9 @@ pub(super) fn accept<C: Connect + Clone>(
             }
             let table = Routes::new(routes.list.clone(), routes.otherwise(service.config()));
             let service = if routes.list.is_empty() { service } else { service.with_routes(table) };
-            let Kept { watch, log, hoard } = kept;
-            let service = Rc::new(service.with_watch(watch).with_log(log).with_hoard(hoard));
+            let Kept { watch, log, hoard, admission } = kept;
+            let service = service.with_watch(watch).with_log(log).with_hoard(hoard);
+            let service = Rc::new(service.with_admission(admission));
             let read = Rc::clone(&service);
             let acceptor = move |stream: TcpStream, peer, local| {
                 let stream = Orderly::new(stream);

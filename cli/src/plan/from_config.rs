@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use l7::SocketOptions;
 use l7::health::{GrpcProbe, HttpProbe};
@@ -10,6 +11,7 @@ use l7::tls::pem::TlsError;
 use netstack::dev::TunConfig;
 use netstack::wire::Address;
 
+use super::admission::{AdmissionPlan, Shared};
 use super::{
     ApplicationPlan, Ask, CapturePlan, EthernetPlan, LegPlan, LogPlan, Plan, PoolingPlan,
     ProbePlan, Protocol, RoutesPlan, TcpPlan, tls,
@@ -45,6 +47,13 @@ pub enum PlanError {
         /// What is wrong with them.
         source: TlsError,
     },
+    /// A list of users, keys, networks or patterns.
+    List {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Something that checking should have found: a fault of ours, not of the file.
     Unchecked(&'static str),
 }
@@ -58,6 +67,9 @@ impl fmt::Display for PlanError {
             }
             Self::BackendTls { backend, source } => {
                 write!(f, "the `tls` of backend `{backend}` cannot be used: {source}")
+            }
+            Self::List { path, reason } => {
+                write!(f, "`{}` cannot be used: {reason}", path.display())
             }
             Self::Unchecked(what) => write!(f, "the configuration passed its check without {what}"),
         }
@@ -73,8 +85,9 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] if a file cannot be read or used.
     pub fn from_config(config: &Config, folder: &Path, seed: u64) -> Result<Self, PlanError> {
+        let shared = Shared::from_config(config, folder, config.seed.unwrap_or(seed))?;
         let applications =
-            config.services.iter().map(|service| application(config, service, folder));
+            config.services.iter().map(|service| application(config, service, &shared, folder));
         Ok(Self {
             applications: applications.collect::<Result<_, _>>()?,
             engine: engine_config(config, seed)?,
@@ -340,6 +353,7 @@ fn encapsulation(service: &Service) -> nat::Encapsulation {
 fn application(
     config: &Config,
     service: &Service,
+    shared: &Arc<Shared>,
     folder: &Path,
 ) -> Result<Option<ApplicationPlan>, PlanError> {
     let proxy_protocol = service.proxy_protocol.map(|version| match version {
@@ -393,7 +407,9 @@ fn application(
     let options = SocketOptions { congestion, keepalive };
     let (upstream, timeouts) = (service.upstream, service.timeouts);
     let log = service.access_log.as_ref().map(|log| access_log(log, folder));
-    Ok(Some(ApplicationPlan { protocol, upstream, options, routes, timeouts, log }))
+    let admission = AdmissionPlan::from_config(config, service, shared, folder)?;
+    let admission = admission.filter(|_| matches!(protocol, Protocol::Http(..)));
+    Ok(Some(ApplicationPlan { protocol, upstream, options, routes, timeouts, log, admission }))
 }
 
 fn access_log(log: &AccessLog, folder: &Path) -> LogPlan {

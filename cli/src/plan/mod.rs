@@ -1,19 +1,23 @@
 //! What a running balancer is made of, and how it is put together.
 
 mod acceptor;
+mod admission;
 mod capture;
 mod from_config;
 mod health;
 mod key_file;
+mod reload;
 mod routes;
 mod target;
 mod tls;
 mod upstreams;
 
+pub use admission::{AdmissionPlan, ListFile};
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
+pub use reload::Reload;
 pub use routes::RoutesPlan;
-pub use tls::{Reload, ServerFiles, TlsPlan};
+pub use tls::{ServerFiles, TlsPlan, TlsReload};
 pub use upstreams::PoolingPlan;
 
 use std::fmt;
@@ -48,6 +52,7 @@ use crate::kernel::KernelConnect;
 use crate::link::Settings;
 use crate::runtime::{Application, Leg};
 use acceptor::{Kept, accept};
+use admission::Admissions;
 use target::Targets;
 use upstreams::{Balances, Idle};
 
@@ -134,6 +139,8 @@ pub struct ApplicationPlan {
     pub timeouts: Timeouts,
     /// Where its requests or connections are written down.
     pub log: Option<LogPlan>,
+    /// Whom it lets in; everybody without one.
+    pub admission: Option<AdmissionPlan>,
 }
 
 /// An access log.
@@ -255,7 +262,7 @@ impl ApplicationPlan {
     pub fn new(protocol: Protocol, upstream: Upstream) -> Self {
         let (options, timeouts) = (SocketOptions::default(), Timeouts::default());
         let routes = RoutesPlan::default();
-        Self { protocol, upstream, options, routes, timeouts, log: None }
+        Self { protocol, upstream, options, routes, timeouts, log: None, admission: None }
     }
 }
 
@@ -370,6 +377,7 @@ impl Plan {
         let (mut acceptors, mut tasks) = (Vec::new(), Vec::new());
         let mut stats = AllStats::new();
         let mut balances = Balances::new(stack.clone());
+        let mut admissions = Admissions::new(derive(seed, 10));
         let (mut userspace, mut kernel) = (Idle::new(), Idle::new());
         for (id, (service, application)) in
             (0..).zip(self.engine.services.iter().zip(&self.applications))
@@ -381,7 +389,9 @@ impl Plan {
             };
             let log = application.log.as_ref();
             let log = log.and_then(|log| log.assemble(service, &self.engine.pools, &stack));
-            let kept = Kept { watch: watch.service(id), log, hoard: Rc::clone(&hoard) };
+            let admission = application.admission.as_ref().map(|plan| admissions.of(plan));
+            let hoard = Rc::clone(&hoard);
+            let kept = Kept { watch: watch.service(id), log, hoard, admission };
             let mut targets = Targets {
                 plan: &self,
                 application,

@@ -11,8 +11,8 @@ use l7::tls::server::{self, KeyLogScope, MinVersion, Server, ServerSettings};
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 
+use super::PlanError;
 use super::key_file::KeyFile;
-use super::{Plan, PlanError, Protocol};
 use crate::config::model::{self, Alpn, ClientAuth, Config, Pool, Service, Spanned, Tls};
 
 /// TLS with the clients of a service.
@@ -108,7 +108,7 @@ impl ServerFiles {
 
 /// A service whose TLS can be made anew from its files.
 #[derive(Clone, Debug)]
-pub struct Reload {
+pub struct TlsReload {
     /// The service.
     pub service: String,
     /// Its files.
@@ -116,7 +116,13 @@ pub struct Reload {
     server: Arc<Server>,
 }
 
-impl Reload {
+impl TlsReload {
+    /// That of a service; nothing if its TLS is of no files.
+    pub(super) fn of(service: &str, tls: &TlsPlan) -> Option<Self> {
+        let (service, server) = (service.to_owned(), Arc::clone(&tls.server));
+        Some(Self { service, files: Arc::clone(tls.files.as_ref()?), server })
+    }
+
     /// Takes the files as they are now. What begins from then on is made with them.
     ///
     /// # Errors
@@ -124,22 +130,6 @@ impl Reload {
     pub fn run(&self) -> Result<(), PlanError> {
         let reloaded = self.files.read(|settings| self.server.reload(settings));
         reloaded.map_err(|fault| fault.of_service(&self.service))
-    }
-}
-
-impl Plan {
-    /// The services whose TLS can be made anew from files.
-    pub fn reloads(&self) -> Vec<Reload> {
-        let each = self.engine.services.iter().zip(&self.applications);
-        let each = each.filter_map(|(service, application)| {
-            let Protocol::Http(_, Some(tls)) = &application.as_ref()?.protocol else { return None };
-            Some(Reload {
-                service: service.name.clone(),
-                files: Arc::clone(tls.files.as_ref()?),
-                server: Arc::clone(&tls.server),
-            })
-        });
-        each.collect()
     }
 }
 

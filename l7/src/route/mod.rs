@@ -218,7 +218,7 @@ impl Route {
     /// How a request fails on purpose.
     fn abort(&self, id: RouteId, ask: &Ask<'_>) -> Option<Judged> {
         let fault = self.fault.as_ref().filter(|fault| ask.happens(fault.share, id, 2))?;
-        match fault.abort? {
+        match *fault.abort.as_ref()? {
             Abort::Status(status) => Some(Judged::answered(Some(id), Fault::answer(status))),
             Abort::Reset => {
                 let mut judged = Judged::to(id, 0);

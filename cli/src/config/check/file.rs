@@ -63,7 +63,7 @@ fn unwritable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {
     Some(Diagnostic::new(Code::LogPlace, title, file.span.clone(), label, help))
 }
 
-fn unreadable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {
+pub(super) fn unreadable(file: &Spanned<PathBuf>, folder: &Path) -> Option<Diagnostic> {
     let path = folder.join(&file.value);
     let error = File::open(&path).and_then(|mut file| file.read(&mut [0])).err()?;
     let shown = path.display();

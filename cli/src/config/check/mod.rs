@@ -2,6 +2,7 @@
 //! files that must be there.
 
 mod address;
+mod admission;
 mod capture;
 mod ethernet;
 mod file;
@@ -53,6 +54,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     pickup::check(config, &mut found);
     tunnel::check(config, &mut found);
     tls::check(config, &mut found);
+    admission::check(config, &mut found);
     health::check(config, &mut found);
     upstream::check(config, &mut found);
     http2::check(config, &mut found);
@@ -63,6 +65,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     test::check(config, &config.tests, &mut found);
     if let Environment::Check { folder } = environment {
         file::check(config, folder, &mut found);
+        admission::check_files(config, folder, &mut found);
         ethernet::check_kernel(config, &mut found);
     }
     found

@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let pools: Vec<_> = config.services.iter().flat_map(Service::pools).collect();
     let caches: Vec<_> = routes().filter_map(|route| route.cache.as_ref()).collect();
     let auths: Vec<_> = routes().filter_map(|route| route.auth.as_ref()).collect();
-    let limits: Vec<_> = routes().filter_map(|route| route.limit.as_ref()).collect();
+    let limits: Vec<_> = routes().flat_map(|route| &route.limits).collect();
     let defined: Vec<_> = config.pools.iter().map(|pool| &pool.name).collect();
     references(config, "pool", &defined, &pools, found);
     let defined: Vec<_> = config.caches.iter().map(|cache| &cache.name).collect();

@@ -5,6 +5,7 @@
 
 mod access;
 mod access_log;
+mod auth;
 mod capture;
 mod lab;
 mod leg;
@@ -23,11 +24,12 @@ use std::ops::{Deref, Range};
 
 pub use access::{Access, Burst};
 pub use access_log::{AccessLog, Naming, RequestId};
+pub use auth::{Auth, AuthMethod, Jwt, Listed, RateLimit, Rule};
 pub use capture::{Capture, Ring, Transactions};
 pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use memory::{LEAST_STREAM_MEMORY, Memory};
-pub use policy::{Auth, AuthMethod, Cache, Control, Rate, RateKey, RateLimit};
+pub use policy::{Cache, Control, Rate};
 pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
 pub use route::{Body, ErrorPage, Maintenance, Respond, Route, RouteAction, Treatment};

@@ -28,8 +28,8 @@ pub struct Route {
     pub fault: Option<Fault>,
     /// Who may: an `[auth.NAME]`.
     pub auth: Option<Spanned<String>>,
-    /// How often: a `[limit.NAME]`.
-    pub limit: Option<Spanned<String>>,
+    /// How often: each a `[limit.NAME]`.
+    pub limits: Vec<Spanned<String>>,
     /// What is kept: a `[cache.NAME]`.
     pub cache: Option<Spanned<String>>,
 }

@@ -3,7 +3,8 @@
 use l7::buffering::Buffering;
 
 use super::{
-    Access, AccessLog, ErrorPage, Maintenance, Naming, Route, RouteAction, Span, Spanned, Tcp, Tls,
+    Access, AccessLog, ErrorPage, Maintenance, Naming, Route, RouteAction, Rule, Span, Spanned,
+    Tcp, Tls,
 };
 
 /// Something that balun listens on.
@@ -67,6 +68,8 @@ pub struct Service {
     pub hedge_after: Option<std::time::Duration>,
     /// Who may use it, and how much of it.
     pub access: Access,
+    /// In mode `http`, which requests it takes; the first that fits decides.
+    pub rules: Vec<Rule>,
 }
 
 impl Service {

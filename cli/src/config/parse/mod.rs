@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod auth;
 mod buffering;
 mod capture;
 mod cors;
@@ -12,8 +13,10 @@ pub(super) mod pkt;
 mod policy;
 mod pool;
 mod pooling;
+mod rate_limit;
 mod retry;
 pub(crate) mod route;
+mod rule;
 mod service;
 mod tcp;
 mod test;
@@ -91,8 +94,8 @@ fn file(r: &mut Reader, mut root: Table<'_>) -> Config {
     let services = services.map(|item| item.list(r, |r, item| service::service(r, &item)));
     let bypass = root.take(r, "bypass").map(|item| access::prefixes(r, &item));
     let caches = named(r, &mut root, "cache", policy::cache);
-    let auths = named(r, &mut root, "auth", policy::auth);
-    let rate_limits = named(r, &mut root, "limit", policy::rate_limit);
+    let auths = named(r, &mut root, "auth", auth::auth);
+    let rate_limits = named(r, &mut root, "limit", rate_limit::rate_limit);
     let control = root.take(r, "control").and_then(|item| control(r, &item));
     let tests = root.take(r, "test");
     let tests = tests.map(|item| item.list(r, |r, item| test::test(r, &item))).unwrap_or_default();

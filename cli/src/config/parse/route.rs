@@ -44,7 +44,11 @@ pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> 
     let cors = table.take(r, "cors").and_then(|item| super::cors::cors(r, &item));
     let fault = table.take(r, "fault").and_then(|item| super::cors::fault(r, &item));
     let auth = table.take(r, "auth").and_then(|item| item.words(r));
-    let limit = table.take(r, "limit").and_then(|item| item.words(r));
+    let limits = table.take(r, "limit").map(|item| {
+        let why = "an empty list limits nothing";
+        item.one_or_more(r, why, "limit = \"api\"", |r, item| item.words(r))
+    });
+    let limits = limits.unwrap_or_default();
     let cache = table.take(r, "cache").and_then(|item| item.words(r));
     table.finish(r);
     let (span, action) = (item.span.clone(), action?);
@@ -58,7 +62,7 @@ pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> 
         cors,
         fault,
         auth,
-        limit,
+        limits,
         cache,
     })
 }

@@ -20,7 +20,7 @@ const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 26] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 27] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -47,6 +47,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 26] = [
     ("error-pages", &[Mode::Http]),
     ("maintenance", &[Mode::Http]),
     ("route", &[Mode::Http]),
+    ("access", &[Mode::Http]),
 ];
 
 pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
@@ -92,6 +93,8 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let routes = routes.map(|item| item.list(r, |r, item| super::route::route(r, &item, timeouts)));
     let (retry, hedge_after) = super::retry::retry(r, &mut table);
     let access = super::access::access(r, &mut table);
+    let rules = table.take(r, "access");
+    let rules = rules.map(|item| item.list(r, |r, item| super::rule::rule(r, &item)));
     let span = table.span.clone();
     table.finish(r);
     Some(Service {
@@ -124,6 +127,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         retry,
         hedge_after,
         access,
+        rules: rules.unwrap_or_default(),
     })
 }
 
