@@ -143,12 +143,29 @@ fn page(name: &str) {
     let (_, block) = page.split_once("```toml\n").unwrap();
     let (lab, _) = block.split_once("```\n").unwrap();
     let bench = Bench::new(lab);
+    // Blocks that are called by a file's name are that file.
+    for file in ["htpasswd", "keys.txt", "keys.json", "blocked.txt"] {
+        if let Some((_, block)) = page.split_once(&format!("```{file}\n")) {
+            let (text, _) = block.split_once("```\n").unwrap();
+            fs::write(bench.folder.path().join(file), text).unwrap();
+        }
+    }
     let output = bench.lab(&["check"]);
     if skip(&output) {
         return;
     }
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     assert!(stdout(&output).ends_with(" passed\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn authentication() {
+    page("auth.md");
+}
+
+#[test]
+fn limits_and_rules() {
+    page("limits.md");
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! What a request is called: its id, and its place in a trace.
 
+use std::net::{IpAddr, SocketAddr};
+
+use nat::Prefix;
+use netstack::wire::Address;
+
 use crate::http1::field::Known;
 use crate::http1::head::Fields;
 use crate::ids::Ids;
@@ -130,9 +135,92 @@ impl Identity {
     }
 }
 
+/// Whether one of `networks` holds `address`.
+pub fn is_within(networks: &[Prefix], address: IpAddr) -> bool {
+    let address = Address::from(address.to_canonical());
+    networks.iter().any(|network| network.contains(address))
+}
+
+/// Whose request it is that came from `peer`: what trusted proxies say, from the last to the first, up to
+/// the first address that is not one of theirs.
+///
+/// Each proxy appends the address of its own peer to `X-Forwarded-For`, so what is behind an address that
+/// is not trusted was said by a stranger. What is no address ends the reading. `Forwarded` is looked at if
+/// there is no `X-Forwarded-For`.
+pub fn client(peer: IpAddr, trusted: &[Prefix], fields: &Fields<'_, '_>) -> IpAddr {
+    let mut client = peer.to_canonical();
+    let listed = fields.values(Known::XForwardedFor).next().is_some();
+    let known = if listed { Known::XForwardedFor } else { Known::Forwarded };
+    let lines: Vec<&[u8]> = fields.values(known).collect();
+    for line in lines.into_iter().rev() {
+        for element in line.rsplit(|&byte| byte == b',') {
+            if !is_within(trusted, client) {
+                return client;
+            }
+            let said = if listed { Some(element) } else { forwarded_for(element) };
+            let Some(address) = said.and_then(address) else { return client };
+            client = address;
+        }
+    }
+    client
+}
+
+/// The value of `for` in an element of `Forwarded`.
+fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
+    element.split(|&byte| byte == b';').find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let (name, value) = pair.split_at_checked(4)?;
+        name.eq_ignore_ascii_case(b"for=").then_some(value)
+    })
+}
+
+/// An address, with or without brackets, quotes and a port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text.trim_ascii()).ok()?;
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_trusted_proxies_say_of_clients_is_believed() {
+        let prefix = |text: &str| {
+            let (address, len) = text.split_once('/').unwrap();
+            let address = address.parse::<IpAddr>().unwrap().into();
+            Prefix::new(address, len.parse().unwrap()).unwrap()
+        };
+        let trusted = ["10.8.0.0/16", "fd08::/16"].map(prefix);
+        for (peer, fields, expected) in [
+            ("10.1.0.5", "X-Forwarded-For: 192.0.2.1\r\n", "10.1.0.5"),
+            ("10.8.0.1", "", "10.8.0.1"),
+            ("10.8.0.1", "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+            ("::ffff:10.8.0.1", "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+            ("10.8.0.1", "X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.8.0.2\r\n", "192.0.2.1"),
+            ("10.8.0.1", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1"),
+            ("10.8.0.1", "X-Forwarded-For: 192.0.2.1, unknown, 10.8.0.2\r\n", "10.8.0.2"),
+            ("10.8.0.1", "X-Forwarded-For: 192.0.2.1:4711\r\n", "192.0.2.1"),
+            ("10.8.0.1", "X-Forwarded-For: [2001:db8::1]:4711\r\n", "2001:db8::1"),
+            ("10.8.0.1", "X-Forwarded-For: 10.8.0.3\r\n", "10.8.0.3"),
+            (
+                "fd08::1",
+                "Forwarded: for=192.0.2.1;proto=http, FOR=\"[fd08::2]:80\"\r\n",
+                "192.0.2.1",
+            ),
+            ("fd08::1", "Forwarded: by=x;For=\"_hidden\"\r\n", "fd08::1"),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let mut slots = head::slots();
+            let head =
+                head::parse_request(text.as_bytes(), &mut slots, Strictness::default()).unwrap();
+            let found = client(peer.parse().unwrap(), &trusted, &head.fields);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {fields}");
+        }
+    }
     use crate::http1::head::{self, Strictness};
 
     #[test]

@@ -10,6 +10,8 @@
 //! | `exchange` | one request and its response between a client and one backend |
 //! | `side` | what differs between versions on either side of an exchange |
 //! | `relay` | one direction of a body |
+//! | [`admission`] | whether a request is let in: [`access`] rules, [`limit`]s, [`auth`]entication |
+//! | [`renewed`], [`keyed`] | values that are replaced while used; hashes that nobody foresees |
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
 //! | [`proxy_protocol`] | the header that tells who the client is: to backends, and to us |

@@ -1,6 +1,7 @@
 //! A request as it is forwarded, and the judgement of its head.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +15,14 @@ use crate::buffer::Buffer;
 use crate::buffering::{self, Buffering};
 use crate::destination::{Destination, Private};
 use crate::http1::edits::{Changes, Edits};
-use crate::http1::encode::Hop;
+use crate::http1::encode::{Forwarded, Hop};
 use crate::http1::framing::Framing;
 use crate::http1::head;
 use crate::http1::proof;
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::target::Target;
 use crate::http1::websocket::Accept;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::limit::at_once::Place;
 use crate::log::{End, Record};
 use crate::proxy_protocol::Ends;
@@ -56,6 +57,29 @@ impl<T> Origin<T> {
         let peer_text = ends.client.ip().to_canonical().to_string().into_boxed_str();
         let local_text = ends.service.to_string().into_boxed_str();
         Self { ends, wire, secure, session, private, multiplexed: false, peer_text, local_text }
+    }
+
+    /// Whether the peer is believed about its clients.
+    fn is_trusted(&self, config: &Config) -> bool {
+        config.trusted.is_empty() || identity::is_within(&config.trusted, self.ends.client.ip())
+    }
+
+    /// What backends are told of its requests' clients.
+    fn forwarded(&self, config: &Config) -> Forwarded {
+        match config.forwarded {
+            Forwarded::Append if !self.is_trusted(config) => Forwarded::Replace,
+            forwarded => forwarded,
+        }
+    }
+
+    /// Whose request that is: the peer's, or that of whom a trusted peer speaks for.
+    pub(crate) fn client(&self, head: &head::RequestHead<'_, '_>, config: &Config) -> IpAddr {
+        let peer = self.ends.client.ip();
+        if config.trusted.is_empty() {
+            peer
+        } else {
+            identity::client(peer, &config.trusted, &head.fields)
+        }
     }
 
     /// What its requests to `service` are taken down in.
@@ -125,13 +149,12 @@ pub(crate) fn prepare<C: Connect>(
             Err(question) => return Ok(Verdict::Ask(question)),
         };
     } else if let Some(admission) = &service.admission {
-        let (client, session) = (origin.ends.client.ip(), origin.session.as_deref());
+        let (client, session) = (origin.client(&head, config), origin.session.as_deref());
         judged = admission.judge_unrouted(&head, client, session);
     }
     if let Some(end) = judged.extra.as_ref().and_then(|extra| extra.end) {
         record.ended(end);
     }
-    let withheld = service.admission.as_ref().map(|admission| &admission.withheld);
     let Judged { way, extra } = judged;
     let (to, config) = (service.destination(way.to), service.config_of(way.route));
     if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
@@ -161,7 +184,8 @@ pub(crate) fn prepare<C: Connect>(
     }
     let of_route = service.request_edits(way.route);
     let hop = Hop {
-        forwarded: config.forwarded,
+        forwarded: origin.forwarded(config),
+        spelling: config.spelling,
         client: &origin.peer_text,
         local: &origin.local_text,
         secure: origin.secure,
@@ -169,7 +193,7 @@ pub(crate) fn prepare<C: Connect>(
         received: if origin.multiplexed { "2.0" } else { "1.1" },
         identity: &identity,
         changes: Changes::new(of_route, rewritten.map(|rewritten| &rewritten.fields))
-            .without(withheld),
+            .without(service.withheld.as_deref()),
     };
     out.clear();
     proof::encode(&head, &hop, config.smuggling_proof, out)?;

@@ -16,8 +16,9 @@ use crate::destination::{Destination, Private};
 use crate::exchange::Buffers;
 use crate::h2::Seat;
 use crate::http1::edits::Changes;
-use crate::http1::encode::Forwarded;
+use crate::http1::encode::{Forwarded, Spelling};
 use crate::http1::head::Strictness;
+use crate::http1::withheld::{CLIENT_CLAIMS, SERVER_CLAIMS, Withheld};
 use crate::identity::Naming;
 use crate::ids::Ids;
 use crate::limits::{HOARD, SPARE_BUFFERS};
@@ -35,6 +36,11 @@ use crate::upstream::{Balance, Connect, Pool, PoolLimits, Retry};
 pub struct Config {
     /// What backends are told about clients.
     pub forwarded: Forwarded,
+    /// In which fields.
+    pub spelling: Spelling,
+    /// Proxies that are believed about their clients: networks of peers. What others say of clients is
+    /// dropped. Empty believes all, the default.
+    pub trusted: Vec<nat::Prefix>,
     /// How requests are judged.
     pub strictness: Strictness,
     /// Read every head and chunk that goes to a backend once more, with another reader, and send
@@ -118,6 +124,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             forwarded: Forwarded::default(),
+            spelling: Spelling::default(),
+            trusted: Vec::new(),
             strictness: Strictness::default(),
             smuggling_proof: false,
             max_body: None,
@@ -160,6 +168,10 @@ pub struct Service<C: Connect> {
     pub(crate) routes: Option<Box<Routes>>,
     /// Whom it lets in; everybody without one.
     pub(crate) admission: Option<Box<Admission>>,
+    /// Fields of requests that do not pass, whatever route they take.
+    pub(crate) withheld: Option<Box<Withheld>>,
+    /// The same of answers.
+    silenced: Option<Box<Withheld>>,
 }
 
 impl<C: Connect> Service<C> {
@@ -173,6 +185,11 @@ impl<C: Connect> Service<C> {
     /// The same, whose requests go to `first`.
     pub fn over(mut first: Destination<C>, config: Config) -> Self {
         first.belong(0, &config, config.spends());
+        let hides = config.forwarded == Forwarded::Hide;
+        let replaces = hides || config.forwarded == Forwarded::Replace;
+        let boxed = |names: &[&'static str]| Box::new(Withheld::new(names.iter().copied()));
+        let withheld = replaces.then(|| boxed(&CLIENT_CLAIMS));
+        let silenced = hides.then(|| boxed(&SERVER_CLAIMS));
         Self {
             first,
             others: Vec::new(),
@@ -187,6 +204,8 @@ impl<C: Connect> Service<C> {
             log: None,
             routes: None,
             admission: None,
+            withheld,
+            silenced,
         }
     }
 
@@ -223,6 +242,11 @@ impl<C: Connect> Service<C> {
     /// Lets in only those whom `admission` does.
     #[must_use]
     pub fn with_admission(mut self, admission: Option<Admission>) -> Self {
+        let ours = admission.as_ref().map(|admission| admission.withheld.clone());
+        if let Some(ours) = ours.filter(|ours| !ours.is_empty()) {
+            let before = self.withheld.take().map(|withheld| *withheld).unwrap_or_default();
+            self.withheld = Some(Box::new(before.and(&ours)));
+        }
         self.admission = admission.map(Box::new);
         self
     }
@@ -316,6 +340,7 @@ impl<C: Connect> Service<C> {
     /// What is changed of the head of the answer to a request.
     pub(crate) fn changes<'a>(&'a self, request: &'a Request) -> Changes<'a> {
         Changes::new(self.answer_edits(request.way.route), request.edits())
+            .without(self.silenced.as_deref())
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -215,9 +215,9 @@ fn names_fit_their_use() {
 
 #[test]
 fn counting_keys() {
-    assert_eq!(ok(limit_key("client-ip")), Key::default());
-    assert_eq!(ok(limit_key("header:X-Api-Key")), Key::Header("x-api-key".to_owned()));
-    assert_eq!(ok(limit_key("identity")), Key::Identity);
+    assert_eq!(ok(limit_key("client-ip")), l7::limit::Key::default());
+    assert_eq!(ok(limit_key("header:X-Api-Key")), l7::limit::Key::Header("x-api-key".to_owned()));
+    assert_eq!(ok(limit_key("identity")), l7::limit::Key::Identity);
     assert_eq!(why(limit_key("header:")).0, Code::UnknownChoice);
     assert_eq!(ok(told_field("X-Roles")), "x-roles");
     for bad in ["", "a b", "Authorization", "X-Forwarded-For", "Host"] {

@@ -383,6 +383,8 @@ fn application(
             let prior_knowledge = service.http2.as_ref().is_some_and(|http2| http2.value);
             let treated = l7::Config {
                 forwarded,
+                spelling: service.spelling,
+                trusted: service.trusted.iter().map(|network| network.value).collect(),
                 smuggling_proof: service.smuggling_proof,
                 proxy_protocol,
                 proxy_from,

@@ -23,11 +23,25 @@ pub enum Forwarded {
     Hide,
 }
 
+/// In which fields backends are told about the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// In those that begin with `X-Forwarded-`; a received `Forwarded` grows too.
+    #[default]
+    XForwarded,
+    /// In `Forwarded` (RFC 7239).
+    Forwarded,
+    /// In both.
+    Both,
+}
+
 /// What a request's connection adds to a forwarded head.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
     /// What to tell.
     pub forwarded: Forwarded,
+    /// And in which fields.
+    pub spelling: Spelling,
     /// The client's address as text, without port or brackets.
     pub client: &'a str,
     /// Our own end's address and port as text, for a request without `Host` (HTTP/1.0).
@@ -108,18 +122,24 @@ fn speak_for_client(fields: &Fields<'_, '_>, hop: &Hop<'_>, host: &[u8], out: &m
         push(out, own);
         out.extend_from_slice(b"\r\n");
     };
-    list("X-Forwarded-For", Known::XForwardedFor, &[hop.client.as_bytes()], out);
-    if !received(Known::XForwardedProto) {
-        push(out, &[b"X-Forwarded-Proto: ", hop.scheme().as_bytes(), b"\r\n"]);
+    if hop.spelling != Spelling::Forwarded {
+        list("X-Forwarded-For", Known::XForwardedFor, &[hop.client.as_bytes()], out);
+        if !received(Known::XForwardedProto) {
+            push(out, &[b"X-Forwarded-Proto: ", hop.scheme().as_bytes(), b"\r\n"]);
+        }
+        if !received(Known::XForwardedHost) {
+            push(out, &[b"X-Forwarded-Host: ", host, b"\r\n"]);
+        }
     }
-    if !received(Known::XForwardedHost) {
-        push(out, &[b"X-Forwarded-Host: ", host, b"\r\n"]);
-    }
-    if received(Known::Forwarded) {
-        // RFC 7239 section 6: an IPv6 address is quoted and in brackets.
+    let asked = hop.spelling != Spelling::XForwarded;
+    if asked || received(Known::Forwarded) {
+        // RFC 7239 section 6: an IPv6 address is quoted and in brackets; so is a host with a port.
         let (open, close) = if hop.client.contains(':') { ("\"[", "]\"") } else { ("", "") };
         let parts = ["for=", open, hop.client, close, ";proto=", hop.scheme()];
-        list("Forwarded", Known::Forwarded, &parts.map(str::as_bytes), out);
+        let [a, b, c, d, e, f] = parts.map(str::as_bytes);
+        let (begin, named, end): (&[u8], &[u8], &[u8]) =
+            if asked { (b";host=\"", host, b"\"") } else { (b"", b"", b"") };
+        list("Forwarded", Known::Forwarded, &[a, b, c, d, begin, named, end, e, f], out);
     }
     list("Via", Known::Via, &[hop.received.as_bytes(), b" ", hop.name.as_bytes()], out);
 }

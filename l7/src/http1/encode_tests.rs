@@ -13,6 +13,7 @@ fn hop(forwarded: Forwarded) -> Hop<'static> {
         secure: false,
         name: "balun",
         received: "1.1",
+        spelling: Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     }
@@ -253,4 +254,39 @@ proptest! {
         prop_assert_eq!(again.expects_continue, head.expects_continue);
         prop_assert!(again.fields.values(Known::Connection).next().is_none());
     }
+}
+
+/// RFC 7239, with or without the older fields.
+#[test]
+fn clients_are_told_of_in_the_fields_that_are_asked_for() {
+    let told = |spelling, client: &'static str, lines: &str, forwarded| {
+        let hop = Hop { spelling, client, ..hop(forwarded) };
+        let text = forward(lines, &hop);
+        text.split('|')
+            .skip(2)
+            .filter(|line| !line.starts_with("Via"))
+            .collect::<Vec<_>>()
+            .join("|")
+    };
+    let (append, replace) = (Forwarded::Append, Forwarded::Replace);
+    let plain = "GET / HTTP/1.1|Host: a:80";
+    assert_eq!(
+        told(Spelling::Forwarded, "10.1.0.5", plain, append),
+        "Forwarded: for=10.1.0.5;host=\"a:80\";proto=http"
+    );
+    assert_eq!(
+        told(Spelling::Both, "fd99::5", plain, append),
+        "X-Forwarded-For: fd99::5|X-Forwarded-Proto: http|X-Forwarded-Host: a:80|\
+         Forwarded: for=\"[fd99::5]\";host=\"a:80\";proto=http"
+    );
+    let said = "GET / HTTP/1.1|Host: a|Forwarded: for=x|X-Forwarded-For: y";
+    assert_eq!(
+        told(Spelling::Forwarded, "10.1.0.5", said, append),
+        "Forwarded: for=x, for=10.1.0.5;host=\"a\";proto=http"
+    );
+    assert_eq!(
+        told(Spelling::Forwarded, "10.1.0.5", said, replace),
+        "Forwarded: for=10.1.0.5;host=\"a\";proto=http"
+    );
+    assert_eq!(told(Spelling::Both, "10.1.0.5", said, Forwarded::Hide), "");
 }

@@ -149,7 +149,7 @@ impl Routes {
         let drawn = grant.as_ref().and_then(|grant| grant.chance);
         let draw = || if self.draws { u64::from_be_bytes(service.ids.next8()) } else { 0 };
         let chance = drawn.unwrap_or_else(draw);
-        let client: IpAddr = origin.ends.client.ip();
+        let client: IpAddr = origin.client(head, &service.config);
         let ask = Ask::new(head, client, chance);
         let found = self.find(&ask).and_then(|id| Some((id, self.get(id)?)));
         let question = |mut grant: Box<Grant>, delayed| {

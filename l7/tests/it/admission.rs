@@ -318,3 +318,34 @@ async fn clients_of_http2_are_judged_alike() {
     })
     .await;
 }
+
+/// `hide`: the backend learns nothing of the client, the client nothing of the backend.
+#[tokio::test(start_paused = true)]
+async fn whoever_hides_lets_nothing_pass_that_says_it() {
+    local(async {
+        let tells = serves(|mut stream, _| async move {
+            while let Some((head, _)) = read_request(&mut stream).await {
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nServer: secret/1\r\nVia: 1.1 secret\r\nX-Powered-By: secret\r\n\
+                     X-A: b\r\nContent-Length: {}\r\n\r\n{head}",
+                    head.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let network = Network::new([tells]);
+        let service = network.service(crate::h2_harness::config());
+        let fields = "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.66\r\nVia: 1.1 x\r\n\
+                      X-Real-IP: 192.0.2.66\r\nTrue-Client-IP: 192.0.2.66\r\n\
+                      CF_Connecting_IP: 192.0.2.66\r\nX-Forwarded-Proto: x\r\nX-C: d\r\n";
+        let (status, head, body) = send(&mut client(&service), fields).await;
+        assert_eq!(status, 200);
+        assert_eq!(head, "HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 48\r\n\r\n".replace("48", &body.len().to_string()));
+        assert_eq!(body, "GET /x HTTP/1.1\r\nHost: a\r\nX-C: d\r\n\r\n");
+        let mut sender = connect(client(&service)).await;
+        let (answer, _) = sender.send_request(get("/"), true).unwrap();
+        let (head, ..) = receive(answer).await.unwrap();
+        assert_eq!(head.headers().keys().collect::<Vec<_>>(), ["x-a", "content-length"]);
+    })
+    .await;
+}

@@ -35,6 +35,7 @@ pub fn request(data: &[u8]) {
         secure: choice & 16 != 0,
         name: "balun",
         received: "1.1",
+        spelling: l7::http1::encode::Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };
@@ -176,6 +177,7 @@ pub fn translation(data: &[u8]) {
         local: "10.99.0.2:80",
         secure: false,
         name: "balun",
+        spelling: l7::http1::encode::Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };

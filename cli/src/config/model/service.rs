@@ -40,6 +40,10 @@ pub struct Service {
     pub http2: Option<Spanned<bool>>,
     /// In mode `http`, what backends are told about clients; default append.
     pub forwarded: Forwarded,
+    /// In mode `http`, in which fields; default those that begin with `X-Forwarded-`.
+    pub spelling: l7::http1::encode::Spelling,
+    /// In mode `http`, networks of proxies that are believed about their clients; default all.
+    pub trusted: Vec<Spanned<nat::Prefix>>,
     /// In mode `http`, read what goes to a backend once more by another reader; default not.
     pub smuggling_proof: bool,
     /// In modes `tcp` and `http`, how backends are reached; default userspace.

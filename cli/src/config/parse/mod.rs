@@ -6,6 +6,7 @@ mod auth;
 mod buffering;
 mod capture;
 mod cors;
+mod forwarded;
 mod impair;
 mod lab;
 mod leg;

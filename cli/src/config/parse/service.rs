@@ -2,17 +2,13 @@
 
 use super::super::codes::Code;
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{
-    Forwarded, Mode, Nat, ProxyProtocol, Service, SniRoute, Spanned, Tunnel, Upstream,
-};
+use super::super::model::{Mode, Nat, ProxyProtocol, Service, SniRoute, Spanned, Tunnel, Upstream};
 use super::super::reader::{Item, Reader, Table};
 use super::super::value;
 
 const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("tcp", Mode::Tcp), ("http", Mode::Http)];
 const NATS: [(&str, Nat); 3] = [("full", Nat::Full), ("dnat", Nat::Dnat), ("tunnel", Nat::Tunnel)];
 const TUNNELS: [(&str, Tunnel); 2] = [("ipip", Tunnel::Ipip), ("gue", Tunnel::Gue)];
-const FORWARDED: [(&str, Forwarded); 3] =
-    [("append", Forwarded::Append), ("replace", Forwarded::Replace), ("hide", Forwarded::Hide)];
 const UPSTREAMS: [(&str, Upstream); 2] =
     [("userspace", Upstream::Userspace), ("kernel", Upstream::Kernel)];
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
@@ -20,7 +16,7 @@ const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
 const LISTENS: &str = "listen = [\"tcp 10.99.0.1:80\"]";
 
 /// Keys that only some modes have a use for.
-const MODES_OF_KEY: [(&str, &[Mode]); 27] = [
+const MODES_OF_KEY: [(&str, &[Mode]); 29] = [
     ("nat", &[Mode::Nat]),
     ("tunnel", &[Mode::Nat]),
     ("tunnel-port", &[Mode::Nat]),
@@ -37,6 +33,8 @@ const MODES_OF_KEY: [(&str, &[Mode]); 27] = [
     ("tls", &[Mode::Http]),
     ("http2", &[Mode::Http]),
     ("forwarded", &[Mode::Http]),
+    ("forwarded-header", &[Mode::Http]),
+    ("trusted-proxies", &[Mode::Http]),
     ("smuggling-proof", &[Mode::Http]),
     ("access-log", &[Mode::Http, Mode::Tcp]),
     ("request-id", &[Mode::Http]),
@@ -74,8 +72,7 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         table.take(r, "proxy-protocol-from").map(|item| super::access::prefixes(r, &item));
     let tls = table.take(r, "tls").and_then(|item| super::tls::service(r, &item));
     let http2 = table.take(r, "http2").and_then(|item| item.boolean(r));
-    let forwarded = table.take(r, "forwarded");
-    let forwarded = forwarded.and_then(|item| item.choice(r, "a way to forward", &FORWARDED));
+    let told = super::forwarded::told(r, &mut table);
     let smuggling_proof = table.take(r, "smuggling-proof").and_then(|item| item.boolean(r));
     let upstream = table.take(r, "upstream");
     let upstream = upstream.and_then(|item| item.choice(r, "a way to backends", &UPSTREAMS));
@@ -112,7 +109,9 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         proxy_protocol_from: proxy_from.unwrap_or_default(),
         tls,
         http2,
-        forwarded: forwarded.map(|forwarded| forwarded.value).unwrap_or_default(),
+        forwarded: told.forwarded,
+        spelling: told.spelling,
+        trusted: told.trusted,
         smuggling_proof: smuggling_proof.is_some_and(|proof| proof.value),
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,

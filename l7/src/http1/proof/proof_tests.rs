@@ -18,6 +18,7 @@ fn verdict(meant: &str, sent: &str) -> Result<(), &'static str> {
         secure: false,
         name: "balun",
         received: "1.1",
+        spelling: crate::http1::encode::Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };

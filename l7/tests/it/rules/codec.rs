@@ -73,6 +73,7 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         secure: false,
         name: "balun",
         received: "1.1",
+        spelling: l7::http1::encode::Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };
