@@ -71,7 +71,7 @@ impl Signer {
         let config = JwtConfig {
             issuer: Some("https://id.lab".to_owned()),
             audience: Some("shop".to_owned()),
-            leeway: Duration::from_secs(60),
+            leeway: Duration::from_mins(1),
             claims: vec![("x-roles".to_owned(), Claim::new("roles"))],
         };
         let method = Method::Jwt { keys: Arc::new(Renewed::new(keys)), config };

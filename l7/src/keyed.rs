@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use nat::rng::derive;
 
-/// SipHash 2-4 with a key of its own: for tables whose keys clients choose, and numbers that they see.
+/// `SipHash` 2-4 with a key of its own: for tables whose keys clients choose, and numbers that they see.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyed {
     key: [u64; 2],

@@ -137,21 +137,10 @@ pub(crate) fn prepare<C: Connect>(
         Some(identity) => identity,
         None => record.describe(&head, config.naming, &service.ids),
     };
-    if let (Some(session), Some(host)) = (&origin.session, head.host)
-        && !session.is_for(host)
-    {
-        return Err(MISDIRECTED);
-    }
-    let mut judged = Judged::default();
-    if let Some(routes) = &service.routes {
-        judged = match routes.judge(&head, service, origin, &identity, grant)? {
-            Ok(judged) => judged,
-            Err(question) => return Ok(Verdict::Ask(question)),
-        };
-    } else if let Some(admission) = &service.admission {
-        let (client, session) = (origin.client(&head, config), origin.session.as_deref());
-        judged = admission.judge_unrouted(&head, client, session);
-    }
+    let judged = match judge(service, &head, origin, &identity, grant)? {
+        Ok(judged) => judged,
+        Err(question) => return Ok(Verdict::Ask(question)),
+    };
     if let Some(end) = judged.extra.as_ref().and_then(|extra| extra.end) {
         record.ended(end);
     }
@@ -212,6 +201,27 @@ pub(crate) fn prepare<C: Connect>(
     };
     request.extra = extra;
     Ok(Verdict::Serve(request))
+}
+
+/// What a request's head means to the service. The inner error is what must be known before.
+fn judge<C: Connect>(
+    service: &Service<C>,
+    head: &head::RequestHead<'_, '_>,
+    origin: &Origin<C::Stream>,
+    identity: &Identity,
+    grant: Option<Box<Grant>>,
+) -> Result<Result<Judged, Question>, Reject> {
+    if let (Some(session), Some(host)) = (&origin.session, head.host)
+        && !session.is_for(host)
+    {
+        return Err(MISDIRECTED);
+    }
+    if let Some(routes) = &service.routes {
+        return routes.judge(head, service, origin, identity, grant);
+    }
+    let Some(admission) = &service.admission else { return Ok(Ok(Judged::default())) };
+    let (client, session) = (origin.client(head, &service.config), origin.session.as_deref());
+    Ok(Ok(admission.judge_unrouted(head, client, session)))
 }
 
 /// Where a request goes, and by which route.

@@ -17,7 +17,6 @@ pub mod list;
 pub mod paths;
 pub mod pattern;
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -83,7 +82,7 @@ impl Rule {
         }
     }
 
-    fn fits(&self, asked: &Asked<'_>, lenient: &Cow<'_, [u8]>) -> bool {
+    fn fits(&self, asked: &Asked<'_>, lenient: &[u8]) -> bool {
         let clients = |list: &Listed<Networks>| list.fits(|nets| nets.contains(asked.client));
         let path = |path: &[u8]| {
             self.paths.as_ref().is_none_or(|list| list.fits(|paths| paths.fits(path)))

@@ -46,16 +46,9 @@ fn decode(path: &[u8]) -> Vec<u8> {
             _ => None,
         };
         let escaped = escaped.map(|(high, low)| high << 4 | low);
-        match escaped.filter(|byte| byte.is_ascii_graphic() || *byte == b' ') {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(byte);
-                rest = after;
-            }
-        }
+        let plain = escaped.filter(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        decoded.push(plain.unwrap_or(byte));
+        rest = if plain.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
     decoded
 }

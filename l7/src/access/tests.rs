@@ -12,8 +12,8 @@ fn patterns(list: &str, case: Case) -> Patterns {
     Patterns::parse(list.replace(' ', "\n").as_bytes(), case).unwrap()
 }
 
-fn inline<T>(inline: T) -> Option<Listed<T>> {
-    Some(Listed { inline, file: None })
+fn inline<T>(inline: T) -> Listed<T> {
+    Listed { inline, file: None }
 }
 
 /// Whether a request of `client` with this line and these fields is allowed.
@@ -29,10 +29,13 @@ fn allows(rules: &Rules, client: &str, line: &str, fields: &str) -> bool {
 
 #[test]
 fn the_first_rule_that_fits_decides() {
-    let office = Rule { clients: inline(networks("10.1.0.0/16")), ..Rule::all(Action::Allow) };
+    let office =
+        Rule { clients: Some(inline(networks("10.1.0.0/16"))), ..Rule::all(Action::Allow) };
     let not_found = Action::Deny(StatusCode::NOT_FOUND);
-    let admin =
-        Rule { paths: inline(patterns("/admin /admin/*", Case::Counts)), ..Rule::all(not_found) };
+    let admin = Rule {
+        paths: Some(inline(patterns("/admin /admin/*", Case::Counts))),
+        ..Rule::all(not_found)
+    };
     let rules = Rules::new(vec![office, admin]);
     assert!(allows(&rules, "10.1.2.3", "GET /admin/x", ""));
     assert!(!allows(&rules, "10.2.2.3", "GET /admin/x", ""));
@@ -46,7 +49,7 @@ fn the_first_rule_that_fits_decides() {
 fn every_condition_of_a_rule_must_hold() {
     let rules = Rules::new(vec![
         Rule {
-            clients: inline(networks("10.1.0.0/16 fd00::/8")),
+            clients: Some(inline(networks("10.1.0.0/16 fd00::/8"))),
             methods: vec![Method::GET, Method::HEAD],
             headers: vec![("x-tool".to_owned(), Pattern::parse("probe/*").unwrap())],
             ..Rule::all(Action::Allow)
@@ -65,21 +68,23 @@ fn every_condition_of_a_rule_must_hold() {
 #[test]
 fn user_agents_are_known_in_any_case() {
     let agents = patterns("*sqlmap* curl/*", Case::Ignored);
-    let rules = Rules::new(vec![Rule { agents: inline(agents), ..Rule::all(DENY) }]);
+    let rules = Rules::new(vec![Rule { agents: Some(inline(agents)), ..Rule::all(DENY) }]);
     assert!(!allows(&rules, "10.1.2.3", "GET /", "User-Agent: SQLMap/1.7\r\n"));
     assert!(!allows(&rules, "10.1.2.3", "GET /", "User-Agent: x\r\nUser-Agent: Curl/8\r\n"));
     assert!(allows(&rules, "10.1.2.3", "GET /", "User-Agent: Mozilla/5.0\r\n"));
     assert!(allows(&rules, "10.1.2.3", "GET /", ""));
     let unnamed = patterns("*", Case::Ignored);
-    let rules = Rules::new(vec![Rule { agents: inline(unnamed), ..Rule::all(DENY) }]);
+    let rules = Rules::new(vec![Rule { agents: Some(inline(unnamed)), ..Rule::all(DENY) }]);
     assert!(!allows(&rules, "10.1.2.3", "GET /", ""), "a missing field is an empty one");
 }
 
 /// What one server reads as `/admin` is denied, and what one does not read as `/public/…` is not allowed.
 #[test]
 fn no_spelling_of_a_path_gets_around_a_rule() {
-    let rule =
-        |list, action| Rule { paths: inline(patterns(list, Case::Counts)), ..Rule::all(action) };
+    let rule = |list, action| Rule {
+        paths: Some(inline(patterns(list, Case::Counts))),
+        ..Rule::all(action)
+    };
     let denied = Rules::new(vec![rule("/admin /admin/*", DENY)]);
     let allowed = Rules::new(vec![rule("/public/*", Action::Allow), Rule::all(DENY)]);
     for path in ["/admin", "/%61dmin", "//admin/x", "/x/../admin", "/admin;a=b/x", "/admin%2Fx"] {

@@ -132,7 +132,8 @@ mod tests {
 
     fn line(name: &str, key: &str) -> String {
         let hash = digest(&SHA256, key.as_bytes());
-        let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        let digits = digits.collect::<Vec<_>>().concat();
         format!("{name}:{digits}\n")
     }
 

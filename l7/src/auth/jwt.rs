@@ -137,9 +137,8 @@ impl JwtConfig {
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, Reason> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let number = value.as_u64().or_else(|| {
-        // A whole number below 2^53 is exact.
-        let number = value.as_f64()?;
-        (0.0..9e15).contains(&number).then_some(number as u64)
+        let number = value.as_f64().filter(|number| (0.0..9e15).contains(number))?;
+        Duration::try_from_secs_f64(number).ok().map(|time| time.as_secs())
     });
     number.map(Some).ok_or(Reason::Malformed)
 }

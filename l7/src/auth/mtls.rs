@@ -109,7 +109,9 @@ impl Told {
             Self::Subject => Some(client.subject.clone()).filter(|subject| !subject.is_empty()),
             Self::Fingerprint => {
                 let digest = digest(&SHA256, &client.der);
-                Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+                let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+                let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+                Some(digest.as_ref().iter().flat_map(digits).flatten().collect())
             }
             Self::Certificate => Some(format!(":{}:", STANDARD.encode(&client.der))),
             Self::Names => {

@@ -20,8 +20,8 @@ fn api_keys(header: &str) -> Auth {
 }
 
 fn judge(auth: &Auth, fields: &[(&str, &str)]) -> Judgement {
-    let fields: String =
-        fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let fields = fields.collect::<Vec<_>>().concat();
     let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     let mut slots = head::slots();
     let head = head::parse_request(text.as_bytes(), &mut slots, Strictness::default()).unwrap();

@@ -135,11 +135,11 @@ fn speak_for_client(fields: &Fields<'_, '_>, hop: &Hop<'_>, host: &[u8], out: &m
     if asked || received(Known::Forwarded) {
         // RFC 7239 section 6: an IPv6 address is quoted and in brackets; so is a host with a port.
         let (open, close) = if hop.client.contains(':') { ("\"[", "]\"") } else { ("", "") };
-        let parts = ["for=", open, hop.client, close, ";proto=", hop.scheme()];
-        let [a, b, c, d, e, f] = parts.map(str::as_bytes);
         let (begin, named, end): (&[u8], &[u8], &[u8]) =
             if asked { (b";host=\"", host, b"\"") } else { (b"", b"", b"") };
-        list("Forwarded", Known::Forwarded, &[a, b, c, d, begin, named, end, e, f], out);
+        let who = ["for=", open, hop.client, close].map(str::as_bytes);
+        let how = [";proto=", hop.scheme()].map(str::as_bytes);
+        list("Forwarded", Known::Forwarded, &[&who[..], &[begin, named, end], &how].concat(), out);
     }
     list("Via", Known::Via, &[hop.received.as_bytes(), b" ", hop.name.as_bytes()], out);
 }

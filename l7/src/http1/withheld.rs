@@ -32,7 +32,7 @@ pub const CLIENT_CLAIMS: [&str; 14] = [
 ];
 
 /// Fields of answers that tell of the servers on the way.
-pub const SERVER_CLAIMS: [&str; 4] = ["server", "via", "x-powered-by", "x-served-by"];
+pub const SERVER_CLAIMS: [&str; 2] = ["server", "via"];
 
 impl Withheld {
     /// These.

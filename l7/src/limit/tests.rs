@@ -3,7 +3,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::at_once::{AtOnce, Entered, Place};
+use super::at_once::{AtOnce, Entered, Place, Waiting};
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -11,7 +11,7 @@ const SECOND: u64 = 1_000_000_000;
 fn limit(key: Key, rate: (u32, u32), keys: usize) -> Limit {
     let rate = nat::Rate { count: rate.0, per: Duration::from_secs(1), burst: rate.1 };
     let (rate, name) = (Some(rate), "api".to_owned());
-    Limit::new(&LimitConfig { name, key, rate, at_once: None, keys }, 7)
+    Limit::new(&LimitConfig { name, key, rate, at_once: None, keys, tell: false }, 7)
 }
 
 fn subject(client: &str) -> Subject<'_> {
@@ -47,7 +47,7 @@ fn a_client_is_told_of_the_limit_and_when_to_come_back() {
     let limit = limit(Key::default(), (2, 3), 64);
     let told = |reading| {
         let fields = limit.fields(reading).into_iter();
-        fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+        fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat()
     };
     assert_eq!(
         told(limit.read(0, 1).unwrap()),
@@ -101,7 +101,7 @@ fn one_limit_that_refuses_leaves_the_others_untouched() {
     let both = || [(&wide, 1), (&narrow, 1)].into_iter();
     admit(0, both()).unwrap();
     let (by, _) = admit(0, both()).unwrap_err();
-    assert!(std::ptr::eq(by, &narrow));
+    assert!(std::ptr::eq(by, &raw const narrow));
     assert_eq!(wide.read(0, 1).unwrap().remaining, 1, "what was refused took nothing");
 }
 
@@ -182,7 +182,7 @@ fn served(entered: Entered) -> Place {
     }
 }
 
-fn waits(entered: Entered) -> super::at_once::Waiting {
+fn waits(entered: Entered) -> Waiting {
     match entered {
         Entered::Waits(waiting, timeout) => {
             assert_eq!(timeout, Duration::from_secs(1));
@@ -214,7 +214,7 @@ async fn who_waits_is_served_in_order() {
     let mut second = waits(limit.enter(1));
     assert!(matches!(limit.enter(1), Entered::Refused), "the queue is full");
     let _elsewhere = served(limit.enter(2));
-    let mut is_pending = async |waiting: &mut super::at_once::Waiting| {
+    let is_pending = async |waiting: &mut Waiting| {
         poll_fn(|cx| Poll::Ready(pin!(&mut *waiting).poll(cx).is_pending())).await
     };
     assert!(is_pending(&mut first).await && is_pending(&mut second).await);

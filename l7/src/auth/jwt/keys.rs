@@ -18,7 +18,7 @@ pub struct KeySet {
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    verifies: DecodingKey,
 }
 
 /// Why a set of keys cannot be used.
@@ -84,7 +84,7 @@ impl KeySet {
         let may = move |key: &&Key| {
             key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
         };
-        self.keys.iter().filter(may).map(|key| &key.key)
+        self.keys.iter().filter(may).map(|key| &key.verifies)
     }
 }
 
@@ -103,9 +103,9 @@ impl Key {
         if let Some(said) = jwk.common.key_algorithm {
             algorithms.retain(|algorithm| is_same(*algorithm, said));
         }
-        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        let verifies = DecodingKey::from_jwk(&jwk).ok()?;
         let id = jwk.common.key_id;
-        (!algorithms.is_empty()).then_some(Self { id, algorithms, key })
+        (!algorithms.is_empty()).then_some(Self { id, algorithms, verifies })
     }
 }
 

@@ -5,7 +5,7 @@ use l7::Forwarded;
 use l7::http1::body::Decoder;
 use l7::http1::chunked::{CHUNK_OVERHEAD, size_line};
 use l7::http1::edits::Changes;
-use l7::http1::encode::{self, Delivery, Hop};
+use l7::http1::encode::{self, Delivery, Hop, Spelling};
 use l7::http1::framing::Framing;
 use l7::http1::head::{self, Strictness};
 use l7::http1::proof;
@@ -73,7 +73,7 @@ fn requests(probe: &Probe) -> Result<Vec<u8>, Fault> {
         secure: false,
         name: "balun",
         received: "1.1",
-        spelling: l7::http1::encode::Spelling::default(),
+        spelling: Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };
