@@ -164,7 +164,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         let mut body = Relay::new(request.framing, outgoing)
             .with_limit(config.max_body)
             .with_proof(config.smuggling_proof)
-            .with_trailers(request.trailers || upstream.carries_trailers());
+            .with_trailers(!request.withholds && (request.trailers || upstream.carries_trailers()));
         body.held = request.expects_continue;
         let buffering = &config.buffering;
         Self {

@@ -195,6 +195,7 @@ pub(crate) fn prepare<C: Connect>(
         expects_continue: head.expects_continue,
         invited,
         trailers: head.trailers,
+        withholds: service.withholds_names(),
         websocket: head.websocket,
         way,
         extra: None,
@@ -281,6 +282,8 @@ pub(crate) struct Request {
     pub(crate) invited: bool,
     /// The client understands trailer fields (`TE: trailers`).
     pub(crate) trailers: bool,
+    /// Its own trailer fields do not pass: a backend could take one for what we say of clients.
+    pub(crate) withholds: bool,
     pub(crate) websocket: Option<Accept>,
     pub(crate) way: Way,
     pub(crate) extra: Option<Box<Extra>>,

@@ -337,6 +337,11 @@ impl<C: Connect> Service<C> {
         self.draining.send_replace(true);
     }
 
+    /// Whether there are fields in which backends are told what we know of clients.
+    pub(crate) fn withholds_names(&self) -> bool {
+        self.admission.as_ref().is_some_and(|admission| !admission.withheld.is_empty())
+    }
+
     /// What is changed of the head of the answer to a request.
     pub(crate) fn changes<'a>(&'a self, request: &'a Request) -> Changes<'a> {
         Changes::new(self.answer_edits(request.way.route), request.edits())

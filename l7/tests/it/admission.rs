@@ -353,3 +353,29 @@ async fn whoever_hides_lets_nothing_pass_that_says_it() {
     })
     .await;
 }
+
+/// A backend that joins trailer fields to the head would take them for ours.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_named_by_a_trailer() {
+    local(async {
+        let shows = serves(|mut stream, _| async move {
+            let head = read_head(&mut stream).await.unwrap();
+            let mut body = Vec::new();
+            while !body.ends_with(b"0\r\n\r\n") {
+                body.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap());
+            }
+            assert!(head.contains("Transfer-Encoding: chunked"), "{head}");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        });
+        let network = Network::new([shows]);
+        let mut admission = admission(Vec::new(), Conditions::default());
+        admission.withheld = Withheld::new(["x-auth-user"]);
+        let service = service(&network, admission);
+        let mut stream = client(&service);
+        let request = "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\
+                       Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Auth-User: root\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200 "));
+    })
+    .await;
+}
