@@ -186,7 +186,7 @@ pub(crate) fn prepare<C: Connect>(
     };
     out.clear();
     proof::encode(&head, &hop, config.smuggling_proof, out)?;
-    let mut request = Request {
+    Ok(Verdict::Serve(Request {
         method: head.method,
         version: head.version,
         framing: head.framing,
@@ -198,10 +198,8 @@ pub(crate) fn prepare<C: Connect>(
         withholds: service.withholds_names(),
         websocket: head.websocket,
         way,
-        extra: None,
-    };
-    request.extra = extra;
-    Ok(Verdict::Serve(request))
+        extra,
+    }))
 }
 
 /// What a request's head means to the service. The inner error is what must be known before.

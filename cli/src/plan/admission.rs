@@ -51,13 +51,16 @@ struct AuthPlan {
     method: Method,
 }
 
+/// Takes what is in a file, or says what is wrong with it.
+type Take = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;
+
 /// A file that is used anew when it changes.
 pub struct ListFile {
     /// What it is for.
     pub what: String,
     /// Where it is.
     pub path: PathBuf,
-    take: Box<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
+    take: Box<Take>,
 }
 
 impl fmt::Debug for ListFile {

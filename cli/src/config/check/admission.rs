@@ -43,8 +43,11 @@ pub(super) fn check_files(config: &Config, folder: &Path, found: &mut Vec<Diagno
     }
 }
 
+/// Says what is wrong with a file.
+type Reads = fn(&[u8]) -> Result<(), String>;
+
 fn credentials(auth: &Auth, folder: &Path) -> Option<Diagnostic> {
-    let (file, read): (_, fn(&[u8]) -> Result<(), String>) = match &auth.method {
+    let (file, read): (_, Reads) = match &auth.method {
         AuthMethod::Basic { users, .. } => {
             (users, |bytes| Users::parse(bytes).map(drop).map_err(|e| e.to_string()))
         }
