@@ -397,7 +397,7 @@ pub enum TraceFormat {
 /// Arguments of `balun explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
-    /// An error code such as E0304, drop: and a drop reason, or a request such as 'GET http://api.lab/v1/x'; without it, a list of codes and reasons
+    /// An error code such as E0304, drop: and a drop reason, or a request such as `GET http://api.lab/v1/x`; without it, a list of codes and reasons
     #[arg(value_name = "CODE")]
     pub topic: Option<String>,
     /// Configuration file whose routes a request meets

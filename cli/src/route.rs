@@ -103,13 +103,13 @@ impl Question {
         let ask = Ask::new(&head, self.client, 0);
         let (passed, taken) = routes.explain(&ask);
         for (id, why) in &passed {
-            self.row(service, *id, line, &format!("not taken: {why}"), out);
+            row(service, *id, line, &format!("not taken: {why}"), out);
         }
         match (taken, &service.pool) {
             (Some(id), _) => {
                 let route = service.routes.get(id.0 as usize);
                 let action = route.map(action).unwrap_or_default();
-                self.row(service, id, line, &format!("taken: {action}"), out);
+                row(service, id, line, &format!("taken: {action}"), out);
             }
             (None, Some(pool)) => {
                 let _ = writeln!(out, "default  pool {}", **pool);
@@ -118,18 +118,17 @@ impl Question {
         }
         Ok(())
     }
+}
 
-    fn row(
-        &self,
-        service: &Service,
-        id: RouteId,
-        line: &impl Fn(&Route) -> usize,
-        what: &str,
-        out: &mut String,
-    ) {
-        let at = service.routes.get(id.0 as usize).map(line).unwrap_or_default();
-        let _ = writeln!(out, "route    {} (line {at})  {what}", id.0 + 1);
-    }
+fn row(
+    service: &Service,
+    id: RouteId,
+    line: &impl Fn(&Route) -> usize,
+    what: &str,
+    out: &mut String,
+) {
+    let at = service.routes.get(id.0 as usize).map(line).unwrap_or_default();
+    let _ = writeln!(out, "route    {} (line {at})  {what}", id.0 + 1);
 }
 
 /// What a route does with its requests, in a few words.

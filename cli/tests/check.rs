@@ -291,3 +291,35 @@ fn a_full_disk_is_not() {
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
 }
+
+/// The page about routes shows a configuration, and what is said of a request to it.
+#[test]
+fn explain_names_the_route_that_a_request_takes() {
+    let page = fs::read_to_string(Path::new(HERE).join("../docs/routing.md")).unwrap();
+    let block = |begin: &str| {
+        let (_, from) = page.split_once(begin).unwrap();
+        from.split_once("```\n").unwrap().0.to_owned()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("routing.toml"), block("```toml\n")).unwrap();
+    let shown = block("-c routing.toml\n");
+    let asked = |request: &str, more: &[&str]| {
+        let arguments = [&["explain", request, "-c", "routing.toml"], more].concat();
+        balun(folder.path(), &arguments)
+    };
+    assert_eq!(stdout(&asked("GET http://10.99.0.1/old/x", &[])), shown);
+    let header = ["--header", "X-Canary: 1"];
+    assert!(stdout(&asked("http://10.99.0.1/", &header)).ends_with("taken: pool canary\n"));
+    assert!(stdout(&asked("http://10.99.0.1/nowhere", &[])).ends_with("404, no route\n"));
+    for (wrong, said) in [
+        ("GET http://10.99.0.1/..%2f", "r20"),
+        ("G@T http://10.99.0.1/", "is not a method"),
+        ("http://", "is not a URL"),
+    ] {
+        let output = asked(wrong, &[]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    let output = asked("http://10.99.0.1/", &["--service", "shop"]);
+    assert!(stderr(&output).contains("there is no service `shop`"), "{}", stderr(&output));
+}

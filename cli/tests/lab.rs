@@ -174,6 +174,11 @@ fn routing() {
 }
 
 #[test]
+fn persistence() {
+    page("persistence.md");
+}
+
+#[test]
 fn two_tier() {
     example("two-tier.toml");
 }

@@ -89,8 +89,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(answer: &Answer) -> Box<Self> {
-        Box::new(Self { parts: [answer.head.clone(), answer.body.clone()] })
+    pub(crate) fn new(answer: &Answer) -> Self {
+        Self { parts: [answer.head.clone(), answer.body.clone()] }
     }
 }
 

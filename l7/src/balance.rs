@@ -152,6 +152,17 @@ impl Balance for PoolBalance {
         Some((usize::from(id.0), address))
     }
 
+    fn prefer(&self, backend: usize) -> Option<(usize, SocketAddr)> {
+        let (now, id) = (self.now(), BackendId(u16::try_from(backend).ok()?));
+        let mut pool = self.pool.borrow_mut();
+        let address = pool.backend(id)?.config.address;
+        if !pool.prefer(now, id) {
+            return None;
+        }
+        pool.flow_opened(id);
+        Some((backend, address))
+    }
+
     fn failed(&self, backend: usize) {
         let (now, id) = (self.now(), id(backend));
         let mut pool = self.pool.borrow_mut();

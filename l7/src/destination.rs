@@ -5,6 +5,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::h2::upstream::Links;
+use crate::http1::edits::Edits;
+use crate::persistence::{Belongs, Persistence};
 use crate::proxy_protocol::Ends;
 use crate::service::Config;
 use crate::stats::PerBackend;
@@ -26,6 +28,8 @@ pub struct Destination<C: Connect> {
     /// Present if there are attempts that it is for.
     pub(crate) budget: Option<Budget>,
     pub(crate) sent: PerBackend,
+    /// How clients stay with their backends, if by what their requests say.
+    pub(crate) persistence: Option<Persistence>,
     /// Its place among those of its service.
     pub(crate) index: u16,
 }
@@ -35,7 +39,18 @@ impl<C: Connect> Destination<C> {
     pub fn new(connector: C, balance: Rc<dyn Balance>, limits: PoolLimits) -> Self {
         let pool = Pool::new(limits, Rc::clone(&balance));
         let (links, sent) = (Links::default(), PerBackend::default());
-        Self { connector, balance, limits, pool, links, http2: false, budget: None, sent, index: 0 }
+        Self {
+            connector,
+            balance,
+            limits,
+            pool,
+            links,
+            http2: false,
+            budget: None,
+            sent,
+            persistence: None,
+            index: 0,
+        }
     }
 
     /// The same with idle connections that it shares with others, whose connectors must do the same as
@@ -54,6 +69,13 @@ impl<C: Connect> Destination<C> {
         self
     }
 
+    /// The same, with clients that stay with their backends.
+    #[must_use]
+    pub fn with_persistence(mut self, persistence: Option<Persistence>) -> Self {
+        self.persistence = persistence;
+        self
+    }
+
     /// Requests sent to each of its backends; retries count again.
     pub fn requests_by_backend(&self) -> Vec<u64> {
         self.sent.counts()
@@ -62,6 +84,11 @@ impl<C: Connect> Destination<C> {
     /// Its idle connections.
     pub const fn pool(&self) -> &Rc<Pool<C::Stream>> {
         &self.pool
+    }
+
+    /// What the answer of a backend says to a client that `belongs` somewhere.
+    pub(crate) fn tell(&self, backend: usize, belongs: Belongs) -> Option<Box<Edits>> {
+        self.persistence.as_ref()?.tell(backend, belongs)
     }
 
     /// Makes it one of a service's.

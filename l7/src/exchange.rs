@@ -150,7 +150,6 @@ pub(crate) struct Rest {
 impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// An exchange of the request whose head is in `buffers` and whose body begins there; of a backend
     /// there is nothing in them, unless it has [`begun`](Self::begun).
-    #[expect(clippy::too_many_arguments, reason = "each is borrowed from another place")]
     pub(crate) fn new(
         client: &'a mut K,
         upstream: &'a mut B,

@@ -68,6 +68,8 @@ pub(crate) struct Forward<'a, K, C: Connect> {
     pub(crate) client: &'a mut K,
     pub(crate) peer: &'a SocketAddr,
     pub(crate) service: &'a Service<C>,
+    /// Where what becomes of it is counted.
+    pub(crate) stats: &'a Stats,
     /// Where the request goes.
     pub(crate) to: &'a Destination<C>,
     /// How it is treated.
@@ -108,7 +110,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Delivers an answer that is not a backend's.
     async fn answer_by_ourselves(mut self, request: &Request, own: &Own) -> Outcome {
         self.deadline.set_end(self.config.timeouts.total);
-        let mut memory: Upstream<C::Stream> = Upstream::Own(Memory::new(own));
+        let mut memory: Upstream<C::Stream> = Upstream::Own(Box::new(Memory::new(own)));
         self.buffers.begin();
         let service = self.service;
         let mut exchange = Exchange::new(
@@ -118,7 +120,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             self.deadline,
             request,
             None,
-            (self.config, &service.stats, &service.hoard),
+            (self.config, self.stats, &service.hoard),
         )
         .with_changes(service.changes(request));
         let result = exchange.run().await;
@@ -146,6 +148,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         let policy = (&self.config.retry, to.budget.as_ref());
         let (end, may) = (self.deadline.end(), request.is_idempotent());
         let mut tries = Tries::new(policy, &to.balance, self.peer, may, end);
+        tries.tried.belongs = request.belongs;
         if may && policy.0.body > 0 && !request.framing.is_empty() {
             self.buffers.client_in.keep(policy.0.body);
         }
@@ -176,6 +179,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 self.buffers.upstream_in = best.input;
                 raced = Some(result);
             }
+            let told = self.to.tell(turn.backend, request.belongs);
             let local = backend.plain().and_then(C::local_addr);
             let mut exchange = Exchange::new(
                 self.client,
@@ -184,9 +188,9 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                 self.deadline,
                 request,
                 Some(&turn),
-                (config, &service.stats, &service.hoard),
+                (config, self.stats, &service.hoard),
             )
-            .with_changes(service.changes(request))
+            .with_changes(service.changes(request).with(told.as_deref()))
             .with_tries(tries, replayed)
             .begun(raced.is_some());
             exchange.is_timed = self.record.is_timed();
@@ -202,8 +206,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             let failure = match result {
                 Ok(Delivered::Tunnel) => {
                     turn.succeeded();
-                    Box::pin(self.tunnel(backend, local)).await;
-                    return Outcome::Ended;
+                    return Box::pin(self.tunnel(backend, local)).await;
                 }
                 Ok(Delivered::Response { close, reusable }) => {
                     turn.finished(told.status);
@@ -226,7 +229,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     return self.fail(&failure, body_sent);
                 }
             }
-            service.stats.retries.bump();
+            self.stats.retries.bump();
             replayed = self.buffers.client_in.rewind();
         }
     }
@@ -237,7 +240,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         tries: &mut Tries<'_>,
     ) -> Result<(Turn, (Upstream<C::Stream>, History)), NoUpstream> {
         let (to, config) = (self.to, self.config);
-        let stats = &self.service.stats;
+        let stats = self.stats;
         loop {
             let (turn, fresh) = match tries.next() {
                 Some(next) => next,
@@ -280,15 +283,15 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         after: Duration,
         tries: &mut Tries<'_>,
     ) -> (Attempt<Upstream<C::Stream>>, Result<(), Failure>) {
-        let Self { service, to, config, deadline, client, record, private, .. } = self;
-        let (private, way) = (*private, (*to, *config, &service.stats));
+        let Self { stats, to, config, deadline, client, record, private, .. } = self;
+        let (private, way) = (*private, (*to, *config, *stats));
         let Buffers { client_in, head, .. } = &mut *self.buffers;
         deadline.restart(tries.patience(config.timeouts.response));
         let (head, end, backend): (&[u8], _, _) = (head, deadline.end(), attempt.turn.backend);
         let mut rival = None;
         let make_rival = || {
             let turn = tries.hedge(backend)?;
-            service.stats.hedges.bump();
+            stats.hedges.bump();
             let rival = &mut rival;
             Some(async move {
                 let mut tried = Tried::until(end);
@@ -365,9 +368,12 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
         outcome
     }
 
-    async fn tunnel(&mut self, mut upstream: Upstream<C::Stream>, local: Option<SocketAddr>) {
-        let service = self.service;
-        service.stats.tunnels.bump();
+    async fn tunnel(
+        &mut self,
+        mut upstream: Upstream<C::Stream>,
+        local: Option<SocketAddr>,
+    ) -> Outcome {
+        self.stats.tunnels.bump();
         self.deadline.set_end(None);
         let tunnel = splice::Tunnel {
             client: self.client,
@@ -378,15 +384,16 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             upstream_out: &mut self.buffers.upstream_out,
             deadline: self.deadline,
             idle: self.config.timeouts.tunnel,
-            bytes_up: &service.stats.bytes_up,
-            bytes_down: &service.stats.bytes_down,
+            bytes_up: &self.stats.bytes_up,
+            bytes_down: &self.stats.bytes_down,
         };
         // Either way nothing is left to say: a tunnel shuts down each side as the other ends.
         let moved = tunnel.run().await;
         self.record.tunnelled(local, &moved);
         if !moved.is_whole {
-            service.stats.aborted.bump();
+            self.stats.aborted.bump();
         }
+        Outcome::Ended
     }
 
     /// What to answer when there is no backend.
@@ -403,7 +410,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             NoUpstream::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
             NoUpstream::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
             NoUpstream::ClientGone => {
-                self.service.stats.aborted.bump();
+                self.stats.aborted.bump();
                 return Outcome::Ended;
             }
         };
@@ -413,7 +420,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// What to answer for a backend that did not.
     fn fail(&mut self, failure: &Failure, body_read: bool) -> Outcome {
         self.record.ended(failure.end());
-        let stats = &self.service.stats;
+        let stats = self.stats;
         let (status, detail) = match *failure {
             Failure::ClientGone | Failure::Cut(_) => {
                 stats.aborted.bump();

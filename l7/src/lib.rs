@@ -14,6 +14,11 @@
 //! | [`renewed`], [`keyed`] | values that are replaced while used; hashes that nobody foresees |
 //! | [`orderly`] | streams that tell an end from a failure |
 //! | [`mod@splice`] | mode `tcp`: two connections, the bytes untouched |
+//! | [`answer`] | answers of our own, as backends in memory |
+//! | `destination` | a pool, as one service sends to it |
+//! | [`persistence`] | clients that stay with their backends |
+//! | `mirror` | copies of requests, for another pool |
+//! | [`route`] | which requests are treated apart, and how |
 //! | [`proxy_protocol`] | the header that tells who the client is: to backends, and to us |
 //! | [`upstream`] | choosing and reaching backends, keeping connections, waiting, trying again |
 //! | [`tls`] | TLS with clients and with backends, server names |
@@ -56,7 +61,9 @@ pub mod keyed;
 pub mod limit;
 pub mod limits;
 pub mod log;
+mod mirror;
 pub mod orderly;
+pub mod persistence;
 pub mod proxy;
 pub mod proxy_protocol;
 mod relay;

@@ -36,6 +36,8 @@ pub const BUFFER_MAX: usize = 64 * 1024;
 pub const HOARD: usize = 64 * 1024 * 1024;
 /// Bytes that one direction moves before it lets other tasks run.
 pub const RELAY_TURN: usize = 1024 * 1024;
+/// Copies of requests that a service sends at once. Beyond: none is made.
+pub const MIRRORED: usize = 256;
 /// Questions that may be asked, one after the other, before a request is served. Beyond: 500.
 pub const QUESTIONS: u32 = 8;
 /// Backends tried for one request.

@@ -34,6 +34,7 @@ use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::{LINGER_BYTES, LINGER_TIME, QUESTIONS};
 use crate::log::{End, Record};
+use crate::mirror;
 use crate::request::{self, Grant, Origin, Question, Request, Verdict};
 use crate::service::Service;
 use crate::side::Plain;
@@ -326,10 +327,12 @@ where
 
     /// Has `request` answered by a backend, or answers it.
     async fn forward(&mut self, buffers: &mut Buffers, request: &Request) -> After {
+        mirror::send(&self.service, request, &buffers.head, self.origin.ends.client);
         let forward = Forward {
             client: &mut Plain(&mut self.client),
             peer: &self.origin.ends.client,
             service: &self.service,
+            stats: &self.service.stats,
             to: self.service.destination(request.way.to),
             config: self.service.config_of(request.way.route),
             buffers,

@@ -25,6 +25,7 @@ use crate::http1::websocket::Accept;
 use crate::identity::{self, Identity};
 use crate::limit::at_once::Place;
 use crate::log::{End, Record};
+use crate::persistence::Belongs;
 use crate::proxy_protocol::Ends;
 use crate::route::RouteId;
 use crate::service::{Config, Service};
@@ -146,18 +147,9 @@ pub(crate) fn prepare<C: Connect>(
     }
     let Judged { way, extra } = judged;
     let (to, config) = (service.destination(way.to), service.config_of(way.route));
-    if let (Framing::Length(length), Some(limit)) = (head.framing, config.max_body)
-        && length > limit
-    {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(Reject::new(Rule::R05, status, "the body is too long"));
-    }
-    let Buffering { request: whole, limit, .. } = config.buffering;
-    if whole && matches!(head.framing, Framing::Length(length) if length > limit as u64) {
-        return Err(buffering::TOO_LONG);
-    }
-    // The body is asked for here: the backend gets it as a whole.
-    let invited = whole && std::mem::take(&mut head.expects_continue);
+    check_length(head.framing, config)?;
+    // A body that is kept whole is asked for here: the backend gets it so.
+    let invited = config.buffering.request && std::mem::take(&mut head.expects_continue);
     // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
     if !config.websocket || to.http2 {
         head.websocket = None;
@@ -198,6 +190,7 @@ pub(crate) fn prepare<C: Connect>(
         withholds: service.withholds_names(),
         websocket: head.websocket,
         way,
+        belongs: to.persistence.as_ref().map(|one| one.read(&head.fields)).unwrap_or_default(),
         extra,
     }))
 }
@@ -223,6 +216,17 @@ fn judge<C: Connect>(
     Ok(Ok(admission.judge_unrouted(head, client, session)))
 }
 
+/// Refuses a body that says of itself that it is too long.
+fn check_length(framing: Framing, config: &Config) -> Result<(), Reject> {
+    let Framing::Length(length) = framing else { return Ok(()) };
+    if config.max_body.is_some_and(|limit| length > limit) {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Reject::new(Rule::R05, status, "the body is too long"));
+    }
+    let Buffering { request: whole, limit, .. } = config.buffering;
+    if whole && length > limit as u64 { Err(buffering::TOO_LONG) } else { Ok(()) }
+}
+
 /// Where a request goes, and by which route.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Way {
@@ -246,6 +250,8 @@ pub(crate) struct Extra {
     pub(crate) own: Option<Answer>,
     /// Its connection is to be reset, on purpose.
     pub(crate) is_reset: bool,
+    /// Where a copy of it goes: the index of a destination.
+    pub(crate) mirror: Option<u16>,
     /// What is changed of the request.
     pub(crate) rewritten: Rewritten,
     /// What is changed of the head of the answer, besides what the route says of all.
@@ -284,6 +290,8 @@ pub(crate) struct Request {
     pub(crate) withholds: bool,
     pub(crate) websocket: Option<Accept>,
     pub(crate) way: Way,
+    /// Which backend it belongs to, if that is known.
+    pub(crate) belongs: Belongs,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
@@ -291,6 +299,11 @@ impl Request {
     /// The answer, if no backend is to give it.
     pub(crate) fn own(&self) -> Option<&Answer> {
         self.extra.as_ref()?.own.as_ref()
+    }
+
+    /// Where a copy of it goes.
+    pub(crate) fn mirror(&self) -> Option<u16> {
+        self.extra.as_ref()?.mirror
     }
 
     /// Its connection is to be reset, on purpose.

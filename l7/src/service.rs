@@ -23,6 +23,7 @@ use crate::identity::Naming;
 use crate::ids::Ids;
 use crate::limits::{HOARD, SPARE_BUFFERS};
 use crate::log::AccessLog;
+use crate::mirror::Mirrored;
 use crate::proxy_protocol::{Ends, ProxyFrom, Version};
 use crate::request::Request;
 use crate::route::{Route, Routes};
@@ -154,6 +155,7 @@ pub struct Service<C: Connect> {
     others: Vec<Destination<C>>,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
+    pub(crate) mirrored: Mirrored,
     pub(crate) watch: Option<ServiceWatch>,
     /// Buffers that no connection of HTTP/1 needs now.
     #[expect(clippy::vec_box, reason = "they are lent as boxes, and not made anew")]
@@ -195,6 +197,7 @@ impl<C: Connect> Service<C> {
             others: Vec::new(),
             config,
             stats: Stats::default(),
+            mirrored: Mirrored::default(),
             watch: None,
             spares: RefCell::default(),
             seats: RefCell::default(),
@@ -276,6 +279,11 @@ impl<C: Connect> Service<C> {
     /// What it did so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What became of copies of requests, which clients see nothing of.
+    pub const fn mirrored(&self) -> &Stats {
+        &self.mirrored.stats
     }
 
     /// How it behaves.

@@ -194,6 +194,7 @@ pub fn plan(backends: u8, seed: u64, netns: &[String], certificate: Option<&Cert
         probes,
         backend_tls: Vec::new(),
         pooling: Vec::new(),
+        persistence: Vec::new(),
         stream_memory: None,
         capture: None,
         written: None,

@@ -129,6 +129,7 @@ codes! {
     BadTemplate = "E0803": "a text of a route cannot be filled in",
     BadField = "E0804": "a field cannot be changed",
     EmptySplit = "E0805": "a split sends nothing anywhere",
+    AffinityFit = "E0806": "clients cannot be known like this",
     NotYet = "E0901": "something is not supported yet",
     BadCredentials = "E1001": "a file of credentials cannot be used",
     BadList = "E1002": "a list of a rule cannot be used",

@@ -7,7 +7,6 @@
 /// Paths of keys, `*` for the name of a leg, pool, backend or service; with `=`, of one value.
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
-    "pool.*.affinity.by=cookie",
     "service.*.route.cache",
     "cache.*",
     "auth.*.forward",

@@ -23,9 +23,9 @@ pub(super) use capture::{filter, request, status, trigger};
 pub(super) use listen::listen;
 pub(super) use log::log_format;
 pub(super) use route::{
-    condition_field, content_type, cookie_name, field_name, field_template, field_value, location,
-    method, new_host, new_path, origin, route_host, route_path, route_regex, route_text, share,
-    statuses, sticky, template,
+    condition_field, content_type, cookie_name, cookie_path, field_name, field_template,
+    field_value, location, method, new_host, new_path, origin, route_host, route_path, route_regex,
+    route_text, share, statuses, sticky, template,
 };
 
 type Parsed<T> = Result<T, Complaint>;

@@ -76,6 +76,7 @@ pub(super) fn plan(backends: u8, seed: u64, netns: &[Option<String>]) -> Plan {
         probes: Vec::new(),
         backend_tls: Vec::new(),
         pooling: Vec::new(),
+        persistence: Vec::new(),
         stream_memory: None,
         capture: None,
         written: None,

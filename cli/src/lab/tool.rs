@@ -1,6 +1,7 @@
 //! Small clients that need nothing installed: `builtin:get`, `builtin:udp`, `builtin:dns`, `builtin:run`.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt as _;
@@ -193,7 +194,7 @@ where
     if get.head {
         let mut shown = format!("{}\n", head.status);
         for (name, value) in &head.headers {
-            shown.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+            let _ = writeln!(shown, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
         }
         return Ok(format!("{shown}\n{body}"));
     }

@@ -51,7 +51,8 @@ pub(super) fn accept<C: Connect + Clone>(
                 let (connect, balance) = targets.of(pool, connect)?;
                 let idle = targets.idle(pool, idle, &connect, &balance);
                 let limits = targets.pooling(pool).limits;
-                Some(Destination::new(connect, balance, limits).with_pool(idle).with_http2(http2))
+                let to = Destination::new(connect, balance, limits).with_pool(idle);
+                Some(to.with_http2(http2).with_persistence(targets.persistence(pool)))
             };
             // What was planned by hand has one pool.
             let mut pools = routes.pools.clone();

@@ -92,6 +92,7 @@ impl Plan {
             applications: applications.collect::<Result<_, _>>()?,
             engine: engine_config(config, seed)?,
             legs: config.legs.iter().map(|leg| device(config, leg)).collect(),
+            persistence: super::persistence::of_pools(config, folder, seed)?,
             backend_tls: tls::backends(config, folder)?,
             probes: config.pools.iter().map(|pool| probe(config, pool)).collect(),
             pooling: config
@@ -124,7 +125,7 @@ pub fn engine_config(config: &Config, seed: u64) -> Result<nat::Config, PlanErro
     let mut engine = nat::Config::new(
         config.seed.unwrap_or(seed),
         config.legs.iter().map(engine_leg).collect(),
-        config.pools.iter().map(|p| pool_config(config, p)).collect::<Result<_, _>>()?,
+        config.pools.iter().map(|pool| pool_config(config, pool)).collect(),
         services.collect::<Result<_, _>>()?,
     );
     if config.services.iter().any(|service| service.pools().next().is_none()) {
@@ -211,7 +212,7 @@ fn engine_leg(leg: &Leg) -> nat::LegConfig {
     }
 }
 
-fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanError> {
+fn pool_config(config: &Config, pool: &Pool) -> nat::PoolConfig {
     let scheduler = match pool.scheduler {
         Scheduler::RoundRobin => nat::Scheduler::RoundRobin,
         Scheduler::Random => nat::Scheduler::Random,
@@ -222,13 +223,11 @@ fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanErro
         Scheduler::Ewma => nat::Scheduler::Ewma,
     };
     let affinity = match pool.affinity {
-        None => None,
         Some(Affinity::ClientIp { timeout, prefix, prefix6 }) => {
             Some(nat::AffinityConfig { timeout, prefix_v4: prefix, prefix_v6: prefix6 })
         }
-        Some(Affinity::Cookie { .. }) => {
-            return Err(PlanError::Unchecked("an affinity that exists"));
-        }
+        // Requests say more than packets.
+        None | Some(Affinity::Cookie(_) | Affinity::Header { .. }) => None,
     };
     let backends = pool
         .backends
@@ -256,7 +255,7 @@ fn pool_config(config: &Config, pool: &Pool) -> Result<nat::PoolConfig, PlanErro
         };
         plan.health = Some(health_config(config, pool, health));
     }
-    Ok(plan)
+    plan
 }
 
 fn health_config(config: &Config, pool: &Pool, health: &Health) -> nat::HealthConfig {

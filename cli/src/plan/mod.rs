@@ -6,6 +6,7 @@ mod capture;
 mod from_config;
 mod health;
 mod key_file;
+mod persistence;
 mod reload;
 mod routes;
 mod target;
@@ -33,6 +34,7 @@ use l7::divert::Proxy;
 use l7::health::{Checks, GrpcProbe, HttpProbe};
 use l7::limits::HOARD;
 use l7::log::{self, AccessLog, Format, Sink};
+use l7::persistence::Persistence;
 use l7::proxy_protocol::{ProxyFrom, Version};
 use l7::tls::client::{BackendTls, Secured};
 use l7::transaction::Watch;
@@ -74,6 +76,9 @@ pub struct Plan {
     /// How connections to the backends of each pool are kept, in the order of the engine's pools; by
     /// default for those that are missing.
     pub pooling: Vec<PoolingPlan>,
+    /// How clients of each pool stay with its backends, if by what their requests say; in the order of the
+    /// engine's pools, none for those that are missing.
+    pub persistence: Vec<Option<Persistence>>,
     /// Bytes for the data of TCP connections that end here; the endpoint's default if not said.
     pub stream_memory: Option<usize>,
     /// What is captured from the start.

@@ -110,6 +110,10 @@ pub(super) fn routes(
             config: own,
             cors: written.cors.clone().map(Box::new),
             fault: written.fault.clone().map(Box::new),
+            mirror: match &written.mirror {
+                Some((name, share)) => Some((place(name)?, *share)),
+                None => None,
+            },
         });
     }
     Ok(RoutesPlan { pools, list, has_default: service.pool.is_some() })

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use l7::balance::PoolBalance;
+use l7::persistence::Persistence;
 use l7::tls::client::Secured;
 use l7::tls::keys::Keys;
 use l7::upstream::{self, Connect};
@@ -53,6 +54,11 @@ impl Targets<'_> {
     ) -> Rc<upstream::Pool<C::Stream>> {
         let limits = self.pooling(id).limits;
         idle.of(connect.clone(), (id, limits), balance, self.application, self.tasks)
+    }
+
+    /// How clients of a pool stay with its backends.
+    pub(super) fn persistence(&self, id: PoolId) -> Option<Persistence> {
+        self.plan.persistence.get(usize::from(id.0)).cloned().flatten()
     }
 
     /// How connections to the backends of a pool are kept.

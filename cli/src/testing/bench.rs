@@ -156,6 +156,7 @@ impl Bench {
                 probes,
                 backend_tls: Vec::new(),
                 pooling: Vec::new(),
+                persistence: Vec::new(),
                 stream_memory: None,
                 capture: None,
                 written: None,

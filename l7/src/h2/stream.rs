@@ -27,6 +27,7 @@ use crate::http1::reject::Reject;
 use crate::http1::websocket;
 use crate::limits::QUESTIONS;
 use crate::log::{End, Record};
+use crate::mirror;
 use crate::proxy::TOO_MANY_QUESTIONS;
 use crate::request::{self, Grant, Question, Verdict};
 use crate::service::ErrorPage;
@@ -69,31 +70,26 @@ pub(super) async fn serve<C: Connect>(
     record.begin(None, Instant::now());
     let mut stream = Stream::new(body, respond);
     let mut verdict = prepare(&shared, &parts, &mut stream, &mut seat, &mut record, None);
-    let mut asked = 0;
-    while let Ok(Verdict::Ask(question)) = verdict {
-        asked += 1;
-        verdict = match Box::pin(stream.ask(question)).await {
-            Some(grant) if asked <= QUESTIONS => {
-                let grant = Some(grant);
-                prepare(&shared, &parts, &mut stream, &mut seat, &mut record, grant)
-            }
-            Some(_) => Err(TOO_MANY_QUESTIONS),
-            None => {
-                record.ended(End::ClientGone);
-                record.finish(0, ends);
-                return shared.put_seat(seat);
-            }
+    if let Ok(Verdict::Ask(question)) = verdict {
+        let asked = ask(question, &shared, &parts, &mut stream, &mut seat, &mut record);
+        let Some(answered) = Box::pin(asked).await else {
+            record.ended(End::ClientGone);
+            record.finish(0, ends);
+            return shared.put_seat(seat);
         };
+        verdict = answered;
     }
     match verdict {
         Ok(Verdict::Serve(request)) => {
             shared.service.stats.requests.bump();
             let forward_config = shared.service.config_of(request.way.route);
+            mirror::send(&shared.service, &request, &seat.buffers.head, origin.ends.client);
             let forward = Forward {
                 client: &mut stream,
                 peer: &origin.ends.client,
                 private: origin.private.as_ref(),
                 service: &shared.service,
+                stats: &shared.service.stats,
                 to: shared.service.destination(request.way.to),
                 config: forward_config,
                 buffers: &mut seat.buffers,
@@ -133,6 +129,25 @@ pub(super) async fn serve<C: Connect>(
     }
     record.finish(0, ends);
     shared.put_seat(seat);
+}
+
+/// Asks what must be known before the request is served, and judges it again. None if the client is gone.
+async fn ask<C: Connect>(
+    mut question: Question,
+    shared: &Shared<C>,
+    parts: &http::request::Parts,
+    stream: &mut Stream,
+    seat: &mut Seat,
+    record: &mut Record,
+) -> Option<Result<Verdict, Reject>> {
+    for _ in 0..QUESTIONS {
+        let grant = Some(stream.ask(question).await?);
+        match prepare(shared, parts, stream, seat, record, grant) {
+            Ok(Verdict::Ask(next)) => question = next,
+            verdict => return Some(verdict),
+        }
+    }
+    Some(Err(TOO_MANY_QUESTIONS))
 }
 
 /// Judges the head, and writes what to forward of it.

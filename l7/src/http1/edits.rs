@@ -79,17 +79,24 @@ impl Edits {
 /// All changes of one head: those that a route makes of every one, and those of this one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Changes<'a> {
-    edits: [Option<&'a Edits>; 2],
+    edits: [Option<&'a Edits>; 3],
     withheld: Option<&'a Withheld>,
 }
 
 impl<'a> Changes<'a> {
     /// Nothing is changed.
-    pub const NONE: Self = Self { edits: [None; 2], withheld: None };
+    pub const NONE: Self = Self { edits: [None; 3], withheld: None };
 
     /// Those of a route, and those of this head.
     pub const fn new(of_route: Option<&'a Edits>, own: Option<&'a Edits>) -> Self {
-        Self { edits: [of_route, own], withheld: None }
+        Self { edits: [of_route, own, None], withheld: None }
+    }
+
+    /// The same with those that where it goes brings.
+    #[must_use]
+    pub const fn with(self, more: Option<&'a Edits>) -> Self {
+        let [of_route, own, _] = self.edits;
+        Self { edits: [of_route, own, more], ..self }
     }
 
     /// The same without the fields that are withheld, unless they are put in.
@@ -100,7 +107,7 @@ impl<'a> Changes<'a> {
 
     /// Whether a field that was received passes.
     pub fn keeps(self, name: &str) -> bool {
-        if let ([None, None], None) = (self.edits, self.withheld) {
+        if let ([None, None, None], None) = (self.edits, self.withheld) {
             return true;
         }
         let removed = self.edits.into_iter().flatten().flat_map(|edits| &edits.removed);

@@ -93,6 +93,11 @@ impl Record {
         Self { watched, log, end: None }
     }
 
+    /// Of requests that nobody made, and nobody asks about.
+    pub(crate) const fn of_nobody(peer: SocketAddr) -> Self {
+        Self { watched: Watched::new(None, peer, peer, false), log: None, end: None }
+    }
+
     /// Whether times are wanted.
     pub(crate) const fn is_timed(&self) -> bool {
         self.log.is_some()

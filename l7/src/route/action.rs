@@ -179,7 +179,7 @@ impl Split {
     /// A pool by the number `chance`.
     fn choose(&self, chance: u64) -> u16 {
         let sum = self.parts.last().map_or(1, |(_, sum)| *sum);
-        let drawn = ((chance >> 32) * u64::from(sum) >> 32) as u32;
+        let drawn = (((chance >> 32) * u64::from(sum)) >> 32) as u32;
         let chosen = self.parts.iter().find(|(_, sum)| drawn < *sum);
         chosen.map_or(0, |(to, _)| *to)
     }
@@ -230,6 +230,7 @@ impl Route {
     pub(super) fn draws(&self) -> bool {
         self.condition.share.is_some()
             || self.fault.is_some()
+            || self.mirror.is_some()
             || matches!(self.action, Action::Split(_))
     }
 
@@ -261,6 +262,11 @@ impl Route {
         }
         if self.answer.renders() {
             self.answer.render(&scene, &mut judged.extra().edits);
+        }
+        if let Some((to, share)) = self.mirror
+            && ask.happens(share, id, 3)
+        {
+            judged.extra().mirror = Some(to);
         }
         if let Some(cors) = &self.cors {
             cors.say(ask, &mut judged.extra().edits);

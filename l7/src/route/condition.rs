@@ -80,7 +80,7 @@ impl<'a> Ask<'a> {
     pub(super) fn happens(&self, share: u32, route: RouteId, what: u64) -> bool {
         let drawn = derive(self.chance, u64::from(route.0) << 8 | what);
         // The upper half is scaled, which no share tells from an even draw.
-        ((drawn >> 32) * u64::from(MILLION) >> 32) < u64::from(share)
+        (((drawn >> 32) * u64::from(MILLION)) >> 32) < u64::from(share)
     }
 }
 

@@ -102,7 +102,7 @@ impl Cors {
         if self.is_any() {
             return Some(if self.credentials { origin } else { b"*" });
         }
-        let same = |one: &Box<str>| one.as_bytes().eq_ignore_ascii_case(origin);
-        self.origins.iter().any(same).then_some(origin)
+        let mut origins = self.origins.iter().map(|one| one.as_bytes());
+        origins.any(|one| one.eq_ignore_ascii_case(origin)).then_some(origin)
     }
 }

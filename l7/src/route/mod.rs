@@ -71,6 +71,9 @@ pub struct Route {
     pub cors: Option<Box<Cors>>,
     /// What goes wrong on purpose.
     pub fault: Option<Box<Fault>>,
+    /// Where copies of requests without a body go: the index of a destination, and of how many of a
+    /// million.
+    pub mirror: Option<(u16, u32)>,
 }
 
 impl Route {
@@ -78,7 +81,16 @@ impl Route {
     pub fn new(action: Action) -> Self {
         let (condition, rewrite) = (Condition::default(), Rewrite::default());
         let answer = Fields::default();
-        Self { condition, action, rewrite, answer, config: None, cors: None, fault: None }
+        Self {
+            condition,
+            action,
+            rewrite,
+            answer,
+            config: None,
+            cors: None,
+            fault: None,
+            mirror: None,
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub use warm::keep_warm;
 use crate::buffer::Buffer;
 use crate::limits::BACKEND_ATTEMPTS;
 use crate::log::End;
+use crate::persistence::Belongs;
 use crate::side::{Client, Presence};
 use crate::timeouts::Timeouts;
 use crate::tls::client::HandshakeError;
@@ -93,6 +94,13 @@ pub trait Balance {
     /// A backend for a request of `client`, by its index in the pool and its address; none of
     /// `skip`. None if no backend is left that may serve.
     fn choose(&self, client: SocketAddr, skip: &[usize]) -> Option<(usize, SocketAddr)>;
+
+    /// The address of `backend`, for a request that belongs there; none if it can take none. What is said
+    /// of [`choose`](Self::choose) holds for it too.
+    fn prefer(&self, backend: usize) -> Option<(usize, SocketAddr)> {
+        let _ = backend;
+        None
+    }
 
     /// `backend` could not be reached, or did not answer as it should.
     fn failed(&self, backend: usize);
@@ -285,6 +293,8 @@ pub(crate) struct Tried {
     reached: usize,
     /// When the request's whole time is over.
     end: Option<Instant>,
+    /// Where the request belongs.
+    pub(crate) belongs: Belongs,
 }
 
 impl Tried {
@@ -331,7 +341,11 @@ pub(crate) fn choose(
     if tried.is_late() {
         return Err(NoUpstream::TimedOut);
     }
-    match balance.choose(client, &tried.backends) {
+    let client = tried.belongs.stand_in().unwrap_or(client);
+    let preferred = tried.belongs.backend();
+    let preferred = preferred.filter(|backend| !tried.backends.contains(backend));
+    let preferred = preferred.and_then(|backend| balance.prefer(backend));
+    match preferred.or_else(|| balance.choose(client, &tried.backends)) {
         Some((backend, address)) => Ok(Turn::new(balance, backend, address)),
         None if balance.is_full(&tried.backends) => Err(NoUpstream::Full),
         None if balance.is_swamped(&tried.backends) => Err(NoUpstream::Swamped),
@@ -349,7 +363,10 @@ pub(crate) async fn take_turn(
 ) -> Result<Turn, NoUpstream> {
     match choose(balance, client, tried) {
         // Most never wait, and should not carry what waiting needs.
-        Err(NoUpstream::Full) => Box::pin(queue::wait(balance, client, tried, watch)).await,
+        Err(NoUpstream::Full) => {
+            let client = tried.belongs.stand_in().unwrap_or(client);
+            Box::pin(queue::wait(balance, client, tried, watch)).await
+        }
         turn => turn,
     }
 }

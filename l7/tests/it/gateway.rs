@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use l7::persistence::{Cookie, Persistence};
 use l7::route::{Abort, Action, Cors, Fault, MILLION, PathPattern, Route, Routes};
-use l7::{Config, ErrorPage, Service};
+use l7::{Config, Destination, ErrorPage, Service};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -193,6 +194,97 @@ async fn errors_of_ours_look_as_they_should() {
         let own = answers("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nme");
         let service = Network::new([own]).service(none.config().clone());
         assert!(ask(&service, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.ends_with("me"));
+    })
+    .await;
+}
+
+/// Backends that answer with their number.
+fn numbered(count: usize) -> Rc<Network> {
+    let backends: Vec<_> = (0..count)
+        .map(|n| {
+            serves(move |mut stream, _| async move {
+                while read_request(&mut stream).await.is_some() {
+                    let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{n}");
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    Network::new(backends)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_stays_with_its_backend_and_gets_another_when_that_is_gone() {
+    local(async {
+        let network = numbered(3);
+        let names = ["a", "b", "c"];
+        let cookie = Cookie::new("AT", b"a key", ("web", names), "; Path=/", false);
+        let to = Destination::new(network.connector(), network.balance(), Config::default().pool);
+        let to = to.with_persistence(Some(Persistence::Cookie(cookie)));
+        let service = Rc::new(Service::over(to, config()));
+        let first = asked(&service, "GET / HTTP/1.1|Host: a").await;
+        let code = field(&first, "Set-Cookie").unwrap().split(';').next().unwrap().to_owned();
+        let request = format!("GET / HTTP/1.1|Host: a|Cookie: {code}");
+        for _ in 0..5 {
+            let again = asked(&service, &request).await;
+            assert_eq!((&again[again.len() - 1..], field(&again, "Set-Cookie")), ("0", None));
+        }
+        assert_eq!(service.requests_by_backend(), [6]);
+        // Over HTTP/2 too.
+        let mut sender = connect(client(&service)).await;
+        let mut h2_request = get("/");
+        h2_request.headers_mut().insert("cookie", code.parse().unwrap());
+        let (answer, _) = sender.send_request(h2_request, true).unwrap();
+        let (head, body, _) = receive(answer).await.unwrap();
+        assert_eq!((&*body, head.headers().get("set-cookie")), ("0", None));
+        // Its backend is gone: another one has it from then on.
+        network.backends.borrow_mut()[0] = Backend::Refuses;
+        network.outages.set(1);
+        let moved = asked(&service, &request).await;
+        let new = field(&moved, "Set-Cookie").unwrap().split(';').next().unwrap();
+        assert_ne!(new, code);
+        let at = moved[moved.len() - 1..].to_owned();
+        let again = asked(&service, &format!("GET / HTTP/1.1|Host: a|Cookie: {new}")).await;
+        assert_eq!((&again[again.len() - 1..], field(&again, "Set-Cookie")), (&*at, None));
+        assert_eq!(network.chosen.get(), network.released.get(), "every turn ends");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_go_to_another_pool_and_their_answers_nowhere() {
+    local(async {
+        let (real, shadow) = (numbered(1), numbered(2));
+        let mut service = Service::new(real.connector(), real.balance(), config());
+        let limits = Config::default().pool;
+        let other = Destination::new(shadow.connector(), shadow.balance(), limits);
+        let to = service.add(other).unwrap();
+        let mut route = Route::new(Action::To(0));
+        route.mirror = Some((to, MILLION));
+        let service = Rc::new(service.with_routes(Routes::new(vec![route], None)));
+        for _ in 0..4 {
+            let answer = asked(&service, "GET / HTTP/1.1|Host: a").await;
+            assert!(answer.ends_with("\r\n\r\n0"), "{answer}");
+        }
+        let mut sender = connect(client(&service)).await;
+        let (answer, _) = sender.send_request(get("/"), true).unwrap();
+        assert_eq!(receive(answer).await.unwrap().1, "0");
+        // One with a body is not copied.
+        asked(&service, "POST / HTTP/1.1|Host: a|Content-Length: 0").await;
+        asked(&service, "POST / HTTP/1.1|Host: a|Content-Length: 2||hi").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(service.destination(to).requests_by_backend().iter().sum::<u64>(), 6);
+        assert_eq!(service.requests_by_backend(), [7]);
+        assert_eq!((service.stats().requests.get(), service.mirrored().requests.get()), (7, 6));
+        assert_eq!(service.stats().responses[1].get(), 7);
+        // A pool that hangs, or is not there, costs nobody anything.
+        *shadow.backends.borrow_mut() = vec![Backend::Hangs, Backend::Refuses];
+        shadow.outages.set(1);
+        for _ in 0..4 {
+            let began = Instant::now();
+            assert!(asked(&service, "GET / HTTP/1.1|Host: a").await.ends_with("0"));
+            assert_eq!(began.elapsed(), Duration::ZERO);
+        }
     })
     .await;
 }

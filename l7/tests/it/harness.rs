@@ -102,6 +102,11 @@ impl Balance for RoundRobin {
         Some((index, SocketAddr::from(([10, 2, 0, 11], index as u16))))
     }
 
+    fn prefer(&self, backend: usize) -> Option<(usize, SocketAddr)> {
+        self.0.chosen.set(self.0.chosen.get() + 1);
+        Some((backend, SocketAddr::from(([10, 2, 0, 11], backend as u16))))
+    }
+
     fn failed(&self, backend: usize) {
         self.0.failed.borrow_mut().push(backend);
     }

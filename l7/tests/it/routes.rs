@@ -149,11 +149,11 @@ async fn a_redirection_says_where() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_our_own_is_one_like_any_other() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                        Content-Length: 5\r\n\r\n";
     local(async {
         let answer = Answer::text(StatusCode::OK, "well\n");
         let service = service(vec![Route::new(Action::Respond(answer))], None);
-        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                            Content-Length: 5\r\n\r\n";
         let mut stream = client(&service);
         // The connection goes on, after a body that was here as a whole too.
         for (request, body) in [

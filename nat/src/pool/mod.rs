@@ -175,6 +175,14 @@ impl Pool {
         Ok(chosen)
     }
 
+    /// Whether a client that belongs to a backend, by whatever its application says, may have a flow there.
+    pub fn prefer(&mut self, now: Instant, id: BackendId) -> bool {
+        if now >= self.next_change {
+            self.refresh(now);
+        }
+        self.keeps_clients(now, id)
+    }
+
     /// Why the last [`choose`](Self::choose) gave this client this backend.
     pub fn last_choice(&self, now: Instant, client: Client, id: BackendId) -> Choice {
         let active = self.backend(id).map_or(0, |backend| backend.active);

@@ -145,6 +145,7 @@ fn balancing(plan: &Plan) -> Balancing {
         applications,
         probes,
         pooling: Vec::new(),
+        persistence: Vec::new(),
         backend_tls: Vec::new(),
         stream_memory: None,
         capture: None,

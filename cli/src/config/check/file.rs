@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::codes::Code;
 use super::super::diagnostic::{Diagnostic, quoted};
-use super::super::model::{Body, Config, Respond, RouteAction, Spanned};
+use super::super::model::{Affinity, Body, Config, Respond, RouteAction, Spanned};
 use crate::access_log::STDOUT;
 
 pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>) {
@@ -38,6 +38,11 @@ pub(super) fn check(config: &Config, folder: &Path, found: &mut Vec<Diagnostic>)
         let maintenance = service.maintenance.as_ref().map(|down| &down.respond.body);
         if let Some(Body::File(file)) = maintenance {
             found.extend(unreadable(file, folder));
+        }
+    }
+    for pool in &config.pools {
+        if let Some(Affinity::Cookie(cookie)) = &pool.affinity {
+            found.extend(cookie.key.as_ref().and_then(|key| unreadable(key, folder)));
         }
     }
     let logs = config.services.iter().filter_map(|service| service.access_log.as_ref());

@@ -30,7 +30,7 @@ pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use memory::{LEAST_STREAM_MEMORY, Memory};
 pub use policy::{Cache, Control, Rate};
-pub use pool::{Affinity, Backend, Health, Initial, Pool, Probe, Scheduler};
+pub use pool::{Affinity, AffinityCookie, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
 pub use route::{Body, ErrorPage, Maintenance, Respond, Route, RouteAction, Treatment};
 pub use service::{Forwarded, Mode, Nat, ProxyProtocol, Service, SniRoute, Tunnel, Upstream};

@@ -67,10 +67,12 @@ pub enum Affinity {
         /// Of an IPv6 address; default 128.
         prefix6: u8,
     },
-    /// By a cookie of that name.
-    Cookie {
-        /// The cookie.
-        name: String,
+    /// By a cookie.
+    Cookie(Box<AffinityCookie>),
+    /// By the value of the field of that name.
+    Header {
+        /// The field.
+        name: Spanned<String>,
     },
 }
 
@@ -157,4 +159,18 @@ pub struct Backend {
     pub priority: u16,
     /// How it is spoken to over TLS.
     pub tls: Option<BackendTls>,
+}
+
+/// A cookie by which clients are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AffinityCookie {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// The file of its key, relative to the folder of the configuration; one that follows from the seed if
+    /// it is not said.
+    pub key: Option<Spanned<std::path::PathBuf>>,
+    /// What follows its value, each with a semicolon before it.
+    pub attributes: String,
+    /// It ends some time after it was last used.
+    pub renews: bool,
 }

@@ -26,6 +26,8 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// What goes wrong on purpose.
     pub fault: Option<Fault>,
+    /// Where copies of requests without a body go, and of how many of a million.
+    pub mirror: Option<(Spanned<String>, u32)>,
     /// Who may: an `[auth.NAME]`.
     pub auth: Option<Spanned<String>>,
     /// How often: each a `[limit.NAME]`.

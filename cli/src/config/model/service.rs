@@ -80,10 +80,14 @@ impl Service {
     /// Every pool that it may send to, the one that nothing else claims first; by whichever key.
     pub fn pools(&self) -> impl Iterator<Item = &Spanned<String>> {
         let by_sni = self.sni.iter().map(|route| &route.pool);
-        let by_route = self.routes.iter().flat_map(|route| match &route.action {
-            RouteAction::Pool(pool) => vec![pool],
-            RouteAction::Split { parts, .. } => parts.iter().map(|(pool, _)| pool).collect(),
-            RouteAction::Redirect { .. } | RouteAction::Respond(_) => Vec::new(),
+        let by_route = self.routes.iter().flat_map(|route| {
+            let mut pools: Vec<_> = match &route.action {
+                RouteAction::Pool(pool) => vec![pool],
+                RouteAction::Split { parts, .. } => parts.iter().map(|(pool, _)| pool).collect(),
+                RouteAction::Redirect { .. } | RouteAction::Respond(_) => Vec::new(),
+            };
+            pools.extend(route.mirror.as_ref().map(|(pool, _)| pool));
+            pools
         });
         self.pool.iter().chain(by_sni).chain(by_route)
     }

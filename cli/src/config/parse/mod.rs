@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod affinity;
 mod auth;
 mod buffering;
 mod capture;

@@ -83,8 +83,10 @@ fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {
     enum By {
         ClientIp,
         Cookie,
+        Header,
     }
-    const CHOICES: [(&str, By); 2] = [("client-ip", By::ClientIp), ("cookie", By::Cookie)];
+    const CHOICES: [(&str, By); 3] =
+        [("client-ip", By::ClientIp), ("cookie", By::Cookie), ("header", By::Header)];
     let mut table = item.table(r)?;
     let by = table.require(r, "by", "\"client-ip\"");
     let affinity = match by.and_then(|item| item.choice(r, "a way to know clients", &CHOICES)) {
@@ -99,10 +101,11 @@ fn affinity(r: &mut Reader, item: &Item<'_>) -> Option<Affinity> {
                 prefix6: prefix6.map_or(128, |bits| bits.value),
             })
         }
-        Some(Spanned { value: By::Cookie, .. }) => table
-            .require(r, "name", "\"BALUN\"")
-            .and_then(|item| item.parse(r, value::name))
-            .map(|name| Affinity::Cookie { name: name.value }),
+        Some(Spanned { value: By::Cookie, .. }) => super::affinity::cookie(r, &mut table),
+        Some(Spanned { value: By::Header, .. }) => table
+            .require(r, "name", "\"x-user\"")
+            .and_then(|item| item.parse(r, value::condition_field))
+            .map(|name| Affinity::Header { name }),
         None => return None,
     };
     table.finish(r);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hyper::StatusCode;
 use l7::route::{
-    Condition, Fields, HostPattern, Operation, PathPattern, Rewrite, Sticky, Template,
+    Condition, Fields, HostPattern, MILLION, Operation, PathPattern, Rewrite, Sticky, Template,
 };
 
 use super::super::codes::Code;
@@ -31,8 +31,25 @@ const ANSWER: [(Operation, &str); 3] = [
     (Operation::Add, "add-response-headers"),
 ];
 
+/// The routes of a service, whose own `timeouts` are those.
+pub(super) fn routes(r: &mut Reader, table: &mut Table<'_>, timeouts: l7::Timeouts) -> Vec<Route> {
+    let routes = table.take(r, "route");
+    let routes = routes.map(|item| item.list(r, |r, item| route(r, &item, timeouts)));
+    routes.unwrap_or_default()
+}
+
+/// What a service says of answers that are ours, and of bodies that are too long.
+pub(super) fn of_service(
+    r: &mut Reader,
+    table: &mut Table<'_>,
+) -> (Vec<ErrorPage>, Option<Maintenance>, Option<u64>) {
+    let maintenance = table.take(r, "maintenance").and_then(|item| maintenance(r, &item));
+    let max_body = table.take(r, "max-body").and_then(|item| item.parse(r, value::size));
+    (pages(r, table), maintenance, max_body.map(|size| size.value))
+}
+
 /// A route; `timeouts` are those of its service.
-pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> Option<Route> {
+fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> Option<Route> {
     let mut table = item.table(r)?;
     let condition = condition(r, &mut table);
     let path = condition.path.as_ref();
@@ -43,6 +60,7 @@ pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> 
     let treatment = treatment(r, &mut table, timeouts);
     let cors = table.take(r, "cors").and_then(|item| super::cors::cors(r, &item));
     let fault = table.take(r, "fault").and_then(|item| super::cors::fault(r, &item));
+    let mirror = table.take(r, "mirror").and_then(|item| mirror(r, &item));
     let auth = table.take(r, "auth").and_then(|item| item.words(r));
     let limits = table.take(r, "limit").map(|item| {
         let why = "an empty list limits nothing";
@@ -61,6 +79,7 @@ pub(super) fn route(r: &mut Reader, item: &Item<'_>, timeouts: l7::Timeouts) -> 
         treatment,
         cors,
         fault,
+        mirror,
         auth,
         limits,
         cache,
@@ -168,10 +187,10 @@ fn action(
         actions.push((item, action));
     }
     if let Some(item) = table.take(r, "respond") {
-        let action = item.table(r).and_then(|mut parts| {
+        let action = item.table(r).map(|mut parts| {
             let respond = respond(r, &mut parts, StatusCode::OK);
             parts.finish(r);
-            Some(RouteAction::Respond(respond?))
+            RouteAction::Respond(respond)
         });
         actions.push((item, action));
     }
@@ -218,12 +237,21 @@ fn redirect(r: &mut Reader, item: &Item<'_>, path: Option<&PathPattern>) -> Opti
     Some(RouteAction::Redirect { to: to?.value, status })
 }
 
+/// `mirror`: a pool, and how many requests are copied.
+fn mirror(r: &mut Reader, item: &Item<'_>) -> Option<(Spanned<String>, u32)> {
+    let mut table = item.table(r)?;
+    let pool = table.require(r, "pool", "\"next\"").and_then(|item| item.words(r));
+    let share = table.take(r, "percent").and_then(|item| item.parse(r, value::share));
+    table.finish(r);
+    Some((pool?, share.map_or(MILLION, |share| share.value)))
+}
+
 /// `maintenance`: an answer to all but a few.
-pub(super) fn maintenance(r: &mut Reader, item: &Item<'_>) -> Option<Maintenance> {
+fn maintenance(r: &mut Reader, item: &Item<'_>) -> Option<Maintenance> {
     let mut table = item.table(r)?;
     let allow = table.take(r, "allow").map(|item| super::access::prefixes(r, &item));
     let after = table.take(r, "retry-after").and_then(|item| item.parse(r, value::some_duration));
-    let mut respond = respond(r, &mut table, StatusCode::SERVICE_UNAVAILABLE)?;
+    let mut respond = respond(r, &mut table, StatusCode::SERVICE_UNAVAILABLE);
     table.finish(r);
     if let Some(after) = after {
         respond.fields.push(("Retry-After".to_owned(), after.value.as_secs().max(1).to_string()));
@@ -232,7 +260,7 @@ pub(super) fn maintenance(r: &mut Reader, item: &Item<'_>) -> Option<Maintenance
 }
 
 /// `error-pages`: files by statuses.
-pub(super) fn pages(r: &mut Reader, table: &mut Table<'_>) -> Vec<ErrorPage> {
+fn pages(r: &mut Reader, table: &mut Table<'_>) -> Vec<ErrorPage> {
     let Some(item) = table.take(r, "error-pages") else { return Vec::new() };
     let Some(mut named) = item.table(r) else { return Vec::new() };
     let named = named.take_named(r).into_iter();
@@ -248,7 +276,7 @@ pub(super) fn pages(r: &mut Reader, table: &mut Table<'_>) -> Vec<ErrorPage> {
 }
 
 /// The keys of an answer that is always the same.
-fn respond(r: &mut Reader, table: &mut Table<'_>, otherwise: StatusCode) -> Option<Respond> {
+fn respond(r: &mut Reader, table: &mut Table<'_>, otherwise: StatusCode) -> Respond {
     let status = table.take(r, "status").and_then(|item| item.integer(r, 200..=599_u16));
     let kind = table.take(r, "content-type");
     let kind = kind.and_then(|item| item.parse(r, value::field_value));
@@ -275,7 +303,7 @@ fn respond(r: &mut Reader, table: &mut Table<'_>, otherwise: StatusCode) -> Opti
         fields.insert(0, ("Content-Type".to_owned(), kind));
     }
     let status = status.and_then(|status| StatusCode::from_u16(status.value).ok());
-    Some(Respond { status: status.unwrap_or(otherwise), fields, body })
+    Respond { status: status.unwrap_or(otherwise), fields, body }
 }
 
 /// The type of what is in a file of that name; plain text if there is none.

@@ -50,8 +50,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 29] = [
 
 pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let mut table = item.table(r)?.named_by_its_name();
-    let name = table.require(r, "name", "\"web\"");
-    let name = name.and_then(|item| item.parse(r, value::name));
+    let name = table.require(r, "name", "\"web\"").and_then(|item| item.parse(r, value::name));
     let listen = table.require(r, "listen", "\"tcp 10.99.0.1:80\"");
     let listens = listen.map(|item| {
         let why = "a service listens on something";
@@ -80,14 +79,10 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         table.take(r, "access-log").and_then(|item| super::access_log::access_log(r, &item));
     let naming = super::access_log::naming(r, &mut table);
     let buffering = super::buffering::buffering(r, &mut table);
-    let pages = super::route::pages(r, &mut table);
-    let maintenance = table.take(r, "maintenance");
-    let maintenance = maintenance.and_then(|item| super::route::maintenance(r, &item));
-    let max_body = table.take(r, "max-body").and_then(|item| item.parse(r, value::size));
+    let (pages, maintenance, max_body) = super::route::of_service(r, &mut table);
     let tcp = super::tcp::tcp(r, &mut table);
     let timeouts = super::waiting::timeouts(r, &mut table, mode.as_ref());
-    let routes = table.take(r, "route");
-    let routes = routes.map(|item| item.list(r, |r, item| super::route::route(r, &item, timeouts)));
+    let routes = super::route::routes(r, &mut table, timeouts);
     let (retry, hedge_after) = super::retry::retry(r, &mut table);
     let access = super::access::access(r, &mut table);
     let rules = table.take(r, "access");
@@ -116,11 +111,11 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         upstream: upstream.map(|upstream| upstream.value).unwrap_or_default(),
         access_log,
         naming,
-        max_body: max_body.map(|size| size.value),
+        max_body,
         buffering,
         pages,
         maintenance,
-        routes: routes.unwrap_or_default(),
+        routes,
         tcp,
         timeouts,
         retry,

@@ -113,7 +113,11 @@ pub(in super::super) fn content_type(text: &str) -> Parsed<TextPattern> {
 
 /// A percentage, of a million.
 pub(in super::super) fn share(text: &str) -> Parsed<u32> {
-    Ok((percentage(text)? * f64::from(MILLION)).round() as u32)
+    let share = (percentage(text)? * f64::from(MILLION)).round();
+    // It is from 0 to a million.
+    #[expect(clippy::cast_sign_loss, reason = "a percentage has no sign")]
+    let share = share as u32;
+    Ok(share)
 }
 
 /// `cookie:NAME` or `header:NAME`.
@@ -247,4 +251,13 @@ pub(in super::super) fn statuses(text: &str) -> Parsed<std::ops::RangeInclusive<
             "write `503` or `5xx`",
         ),
     }
+}
+
+/// The path of a cookie.
+pub(in super::super) fn cookie_path(text: &str) -> Parsed<String> {
+    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
+        return Ok(text.to_owned());
+    }
+    let label = "begins with `/`, and has no `;` and no spaces";
+    complain(Code::BadCondition, "is not a path of a cookie", label, "write `/`")
 }
