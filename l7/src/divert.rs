@@ -31,6 +31,7 @@ use netstack::wire::Headers;
 use netstack::{Instant, Packet};
 use tokio::task::LocalSet;
 
+use crate::cache::Caches;
 use crate::health::Checks;
 use crate::transaction::Watch;
 
@@ -48,6 +49,7 @@ pub struct Proxy {
     wake: Arc<TaskWake>,
     checks: Checks,
     watch: Option<Rc<Watch>>,
+    caches: Option<Rc<Caches>>,
     /// Probes that are done and not yet fetched: no more than are under way.
     probed: Rc<RefCell<VecDeque<(Ticket, Outcome)>>>,
 }
@@ -65,7 +67,7 @@ impl Proxy {
         let tasks = LocalSet::new();
         tasks.spawn_local(accept(stack.clone(), acceptors));
         let (checks, probed) = (Checks::default(), Rc::default());
-        Self { stack, tasks, wake: Arc::default(), checks, watch: None, probed }
+        Self { stack, tasks, wake: Arc::default(), checks, watch: None, caches: None, probed }
     }
 
     /// Lets it take part in the checks of backends.
@@ -80,6 +82,18 @@ impl Proxy {
     pub fn with_watch(mut self, watch: Rc<Watch>) -> Self {
         self.watch = Some(watch);
         self
+    }
+
+    /// The same, whose services keep answers in `caches`.
+    #[must_use]
+    pub fn with_caches(mut self, caches: Rc<Caches>) -> Self {
+        self.caches = Some(caches);
+        self
+    }
+
+    /// Where its services keep answers.
+    pub const fn caches(&self) -> Option<&Rc<Caches>> {
+        self.caches.as_ref()
     }
 
     /// What its services tell of their requests.

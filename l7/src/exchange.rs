@@ -22,8 +22,11 @@ use std::time::Duration;
 use http::{StatusCode, Version};
 use tokio::time::Instant;
 
+use crate::answer::Answer as Own;
 use crate::buffer::Buffer;
 use crate::buffering::{self, Hoard, Reserved};
+use crate::cache::Fetch;
+use crate::cached;
 use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::http1::edits::Changes;
@@ -91,6 +94,8 @@ pub(crate) enum Delivered {
         close: bool,
         /// The backend's connection can serve another request.
         reusable: bool,
+        /// It was not delivered: this is to be given in its place.
+        instead: Option<Box<Own>>,
     },
     /// The backend agreed to a websocket; its answer waits in the buffer to the client.
     Tunnel,
@@ -134,9 +139,11 @@ pub(crate) struct Exchange<'a, 'b, K, B> {
     /// When that head came is to be told.
     pub(crate) is_timed: bool,
     /// The client's body was read ahead; its sender knows.
-    pub(crate) is_collected: bool,
+    is_collected: bool,
     hoard: Option<(&'a Rc<Hoard>, usize)>,
     rest: Option<Rest>,
+    /// What a cache makes of the answer.
+    fetch: Option<&'a mut Fetch>,
 }
 
 /// What is left to do for an answer that was buffered: it waits in the buffer to the client.
@@ -188,6 +195,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             is_collected: false,
             hoard: buffering.response.then_some((hoard, buffering.limit)),
             rest: None,
+            fetch: None,
         }
     }
 
@@ -211,6 +219,13 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// The same, with `changes` made of the head of the answer.
     pub(crate) fn with_changes(mut self, changes: Changes<'a>) -> Self {
         self.changes = changes;
+        self
+    }
+
+    /// The same, whose answer is shown to a cache; the request's body is here as a whole, or not.
+    pub(crate) fn with_cache(mut self, fetch: Option<&'a mut Fetch>, is_collected: bool) -> Self {
+        self.fetch = fetch;
+        self.is_collected = is_collected;
         self
     }
 
@@ -255,6 +270,9 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
                 }
                 return match answer {
                     Answer::Tunnel => Ok(Delivered::Tunnel),
+                    Answer::Instead(own, reusable) => {
+                        Ok(Delivered::Response { close: false, reusable, instead: Some(own) })
+                    }
                     Answer::Response(response) => self.deliver(response).await,
                 };
             }
@@ -410,15 +428,23 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             && tries.rejects(head.status, turn)
         {
             return Err(Failure::Retry(head.status));
+        } else if let Some(own) = self.fetch.as_mut().and_then(|fetch| cached::shown(fetch, &head))
+        {
+            let empty = head.framing == Framing::None && self.upload == Upload::Sent;
+            Some(Answer::Instead(own, empty && head.persistent))
         } else {
             // R15: if the body is still on its way, no one knows where the next request begins.
             let keep = self.request.persistent && self.upload == Upload::Sent;
             let delivery = Delivery::new(head.framing, self.request.version, keep);
             let framing = self.upstream.framing_down(head.framing);
-            told = self.client.answer(&head, self.changes, delivery, framing, text, client_out);
+            let own = self.fetch.as_ref().map(|fetch| cached::status(fetch, self.changes.own()));
+            let changes = own.as_ref().map_or(self.changes, |own| self.changes.with_own(own));
+            told = self.client.answer(&head, changes, delivery, framing, text, client_out);
             Some(Answer::Response(Response { framing, persistent: head.persistent, delivery }))
         };
-        self.stats.count_response(head.status);
+        if !matches!(answer, Some(Answer::Instead(..))) {
+            self.stats.count_response(head.status);
+        }
         self.told.status = Some(head.status);
         self.told.heard = self.is_timed.then(Instant::now);
         upstream_in.consume(extent.end);
@@ -428,7 +454,8 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
     /// Delivers the rest of the response.
     async fn deliver(&mut self, response: Response) -> Result<Delivered, Failure> {
         let mut download = Relay::new(response.framing, response.delivery.framing)
-            .with_trailers(self.request.trailers || self.request.version == Version::HTTP_2);
+            .with_trailers(self.request.trailers || self.request.version == Version::HTTP_2)
+            .copying(self.fetch.as_ref().is_some_and(|fetch| fetch.keeps()));
         let room = self.hoard.and_then(|(hoard, limit)| {
             let length = buffering::expected(response.framing, limit);
             Some((length, hoard.reserve(length)?))
@@ -438,6 +465,9 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         }
         let mut waited = false;
         poll_fn(|cx| self.poll_deliver(cx, &mut download, &mut waited)).await?;
+        if let Some(fetch) = &mut self.fetch {
+            fetch.finish();
+        }
         if let Some((_, room)) = room {
             self.rest = Some(Rest { trailers: download.take_trailers(), _room: room });
         }
@@ -445,7 +475,7 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             && response.persistent
             && response.framing != Framing::UntilClose
             && self.buffers.upstream_in.is_empty();
-        Ok(Delivered::Response { close: response.delivery.close, reusable })
+        Ok(Delivered::Response { close: response.delivery.close, reusable, instead: None })
     }
 
     fn poll_deliver(
@@ -467,6 +497,10 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
             &mut self.buffers.client_out,
         );
         let moved = download.moved - before;
+        if let (Some(copied), Some(fetch)) = (download.copied(), &mut self.fetch) {
+            fetch.body(copied);
+            copied.clear();
+        }
         self.told.down = download.moved;
         if moved > 0 {
             self.stats.bytes_down.add(moved);
@@ -497,6 +531,8 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
 /// A head that is not interim.
 enum Answer {
     Response(Response),
+    /// Another is given in its place; whether the connection can be used again.
+    Instead(Box<Own>, bool),
     Tunnel,
 }
 

@@ -15,6 +15,8 @@ use http::StatusCode;
 
 use crate::answer::{Answer as Own, Memory};
 use crate::buffering::{self, Buffering, Reserved};
+use crate::cache::Fetch;
+use crate::cached::InCache;
 use crate::deadline::Deadline;
 use crate::destination::{Destination, Private};
 use crate::exchange::{Buffers, Delivered, Exchange, Rest};
@@ -48,11 +50,20 @@ pub(crate) enum Outcome {
         /// The request's body was read to its end.
         body_read: bool,
     },
+    /// Nothing was delivered, and this is to be. Never told outside.
+    Instead(Box<Own>),
     /// The request broke a rule before it was answered.
     Refused(Reject),
     /// Nothing can be said any more, or all has been: the client is gone, half an answer is on its
     /// way, or a tunnel has come to its end.
     Ended,
+}
+
+impl Outcome {
+    /// Of an answer that was delivered, or is to be by what is given `instead`.
+    fn of(close: bool, body_sent: bool, instead: Option<Box<Own>>) -> Self {
+        instead.map_or(Self::Delivered { close, body_sent }, Self::Instead)
+    }
 }
 
 /// What buffering has to do with an answer.
@@ -61,6 +72,8 @@ struct Answer {
     is_collected: bool,
     /// What is left to be delivered.
     rest: Option<Rest>,
+    /// What a cache makes of it.
+    fetch: Option<Box<Fetch>>,
 }
 
 /// A request to be forwarded; its head is in the buffers, and what is here of its body.
@@ -89,6 +102,9 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             return Outcome::Ended;
         }
         if let Some(own) = request.own() {
+            if let Some(outcome) = request.in_cache().and_then(|cached| cached.outcome) {
+                self.record.cached(outcome);
+            }
             // Most are a backend's, and should not carry what this needs.
             return Box::pin(self.answer_by_ourselves(request, own)).await;
         }
@@ -96,10 +112,14 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             Ok(room) => room,
             Err(failure) => return self.fail(&failure, false),
         };
-        let mut answer = Answer { is_collected: room.is_some(), rest: None };
+        let fetch = request.in_cache().and_then(InCache::take);
+        let mut answer = Answer { is_collected: room.is_some(), rest: None, fetch };
         self.deadline.set_end(self.config.timeouts.total);
-        let outcome = self.answer(request, &mut answer).await;
+        let mut outcome = self.answer(request, &mut answer).await;
         self.deadline.set_end(None);
+        if let Some(fetch) = answer.fetch {
+            outcome = Box::pin(self.after_fetch(request, outcome, fetch)).await;
+        }
         // The backend is free by now.
         match answer.rest {
             Some(rest) => Box::pin(self.deliver(rest, outcome)).await,
@@ -108,7 +128,7 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
     }
 
     /// Delivers an answer that is not a backend's.
-    async fn answer_by_ourselves(mut self, request: &Request, own: &Own) -> Outcome {
+    async fn answer_by_ourselves(&mut self, request: &Request, own: &Own) -> Outcome {
         self.deadline.set_end(self.config.timeouts.total);
         let mut memory: Upstream<C::Stream> = Upstream::Own(Box::new(Memory::new(own)));
         self.buffers.begin();
@@ -141,6 +161,31 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             Some(rest) => self.deliver(rest, outcome).await,
             None => outcome,
         }
+    }
+
+    /// Gives what a cache has in the place of a backend's answer, or of its failure.
+    async fn after_fetch(
+        &mut self,
+        request: &Request,
+        outcome: Outcome,
+        mut fetch: Box<Fetch>,
+    ) -> Outcome {
+        self.record.cached(fetch.outcome());
+        let own = match outcome {
+            Outcome::Instead(own) => own,
+            Outcome::Own { .. } => match fetch.failed() {
+                Some(given) => {
+                    self.record.cached(fetch.outcome());
+                    Box::new(given.into())
+                }
+                None => return outcome,
+            },
+            outcome => return outcome,
+        };
+        if fetch.is_background() {
+            return Outcome::Ended;
+        }
+        self.answer_by_ourselves(request, &own).await
     }
 
     async fn answer(&mut self, request: &Request, answer: &mut Answer) -> Outcome {
@@ -192,9 +237,9 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             )
             .with_changes(service.changes(request).with(told.as_deref()))
             .with_tries(tries, replayed)
+            .with_cache(answer.fetch.as_deref_mut(), answer.is_collected)
             .begun(raced.is_some());
             exchange.is_timed = self.record.is_timed();
-            exchange.is_collected = answer.is_collected;
             let result = match raced {
                 None | Some(Ok(())) => exchange.run().await,
                 Some(Err(failure)) => Err(failure),
@@ -208,10 +253,10 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
                     turn.succeeded();
                     return Box::pin(self.tunnel(backend, local)).await;
                 }
-                Ok(Delivered::Response { close, reusable }) => {
+                Ok(Delivered::Response { close, reusable, instead }) => {
                     turn.finished(told.status);
                     self.part(&turn, (backend, history), reusable, body_sent);
-                    return Outcome::Delivered { close, body_sent };
+                    return Outcome::of(close, body_sent, instead);
                 }
                 Err(failure) => failure,
             };

@@ -26,6 +26,8 @@
 //! | [`balance`] | backends chosen from the engine's pools and reached through it |
 //! | [`health`] | probes of backends that take a connection |
 //! | [`buffering`] | whole messages in memory, for slow clients |
+//! | [`cache`] | answers that are kept, and used again |
+//! | `cached` | requests that go through a cache |
 //! | [`mod@log`] | one line for each request, and how it ended |
 //! | [`identity`], [`trace_context`], [`ids`] | what requests are called |
 //! | [`transaction`] | which bytes of which connections a request was |
@@ -46,6 +48,8 @@ pub mod auth;
 pub mod balance;
 mod buffer;
 pub mod buffering;
+pub mod cache;
+mod cached;
 mod deadline;
 mod destination;
 pub mod divert;

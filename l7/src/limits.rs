@@ -104,6 +104,23 @@ pub const KEYS_TRIED: usize = 4;
 pub const CLAIM_FIELDS: usize = 16;
 /// Bytes of such a field's value. A longer one is left out.
 pub const CLAIM_BYTES: usize = 4 * 1024;
+/// Answers of one URL that a cache keeps beside each other. Beyond: the oldest gives way.
+pub const CACHE_VARIANTS: usize = 32;
+/// Requests that wait for one fetch into a cache. Beyond: they are fetched by themselves.
+pub const CACHE_WAITING: usize = 1024;
+/// The longest that a request waits for another's fetch before it is fetched by itself.
+pub const CACHE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody waits for another's fetch after an answer could not be kept.
+pub const CACHE_UNKEPT: Duration = Duration::from_secs(10);
+/// Stale answers of one cache that are validated in the background at once. Beyond: they are given, and
+/// validated later.
+pub const CACHE_REFRESHES: usize = 256;
+/// Removals of URLs that a cache remembers, so that nothing is kept that was asked for before one. What was
+/// asked for before the oldest is not kept.
+pub const CACHE_REMOVALS: usize = 4096;
+/// References in the head of an answer to an unsafe method whose answers are removed too. Beyond: not
+/// looked at.
+pub const CACHE_REFERENCES: usize = 8;
 
 /// Bytes of a body that a peer of HTTP/2 may send before the other side has taken any.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
@@ -129,7 +146,7 @@ pub const H2_CONTROL_FRAMES: u32 = 1000;
 pub const H2_CONTROL_FRAMES_PER_SECOND: u32 = 100;
 /// Buffers of connections of HTTP/1 that a service keeps for the next that has something to do: some 8 KiB
 /// each.
-pub const SPARE_BUFFERS: usize = 128;
+pub const SPARE_BUFFERS: usize = 256;
 /// Buffers of requests over HTTP/2 that a service keeps for the next.
 pub const H2_SEATS: usize = 64;
 

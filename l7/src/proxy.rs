@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accepted::Accepted;
 use crate::buffer::{Begun, Buffer};
+use crate::cached;
 use crate::deadline::Deadline;
 use crate::exchange::Buffers;
 use crate::forward::{Forward, Outcome};
@@ -126,16 +127,17 @@ where
     async fn run(&mut self, mut buffers: Lease) {
         while let Some((mut lent, extent)) = self.next_head(buffers.take()).await {
             match self.serve_request(&mut lent, extent).await {
-                After::Keep => {
-                    buffers = Some(lent);
-                    continue;
+                After::Keep => buffers = Some(lent),
+                After::Close => {
+                    self.shutdown().await;
+                    break;
                 }
-                After::Close => self.shutdown().await,
-                After::Linger => self.linger(&mut lent).await,
-                After::Abort => {}
+                After::Linger => {
+                    self.linger(&mut lent).await;
+                    break;
+                }
+                After::Abort => break,
             }
-            self.service.take_back(lent);
-            break;
         }
         if let Some(private) = &self.origin.private {
             private.clear();
@@ -319,6 +321,7 @@ where
         let (service, record) = (&self.service, &mut self.record);
         let mut verdict = request::prepare(bytes, service, &self.origin, record, grant, head)?;
         if let Verdict::Serve(request) = &mut verdict {
+            cached::refresh(&self.service, request, head, self.origin.ends);
             client_in.consume(extent.end);
             request.persistent &= !self.service.is_draining();
         }
@@ -349,7 +352,7 @@ where
                 self.refuse(buffers, reject).await;
                 After::Linger
             }
-            Outcome::Ended => After::Abort,
+            Outcome::Ended | Outcome::Instead(_) => After::Abort,
         }
     }
 

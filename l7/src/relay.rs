@@ -35,6 +35,15 @@ pub(crate) enum RelayError {
     Sink,
 }
 
+/// What few bodies have.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Trailer fields as lines; those that pass once the body has ended.
+    trailers: Vec<u8>,
+    /// The body as it passes, since somebody looked.
+    copied: Vec<u8>,
+}
+
 /// Moves one body.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -60,8 +69,9 @@ pub(crate) struct Relay {
     /// Bytes that may wait in the output while the sink takes nothing; then what is left there when
     /// the body has ended is the caller's. Zero to hold the source back instead.
     hoard: usize,
-    /// Trailer fields as lines; those that pass once the body has ended.
-    trailers: Vec<u8>,
+    /// Somebody else wants the body too.
+    copies: bool,
+    aside: Option<Box<Aside>>,
 }
 
 impl Relay {
@@ -79,7 +89,8 @@ impl Relay {
             proof: None,
             keeps_trailers: false,
             hoard: 0,
-            trailers: Vec::new(),
+            copies: false,
+            aside: None,
         }
     }
 
@@ -107,9 +118,21 @@ impl Relay {
         self
     }
 
+    /// The same, which copies what it moves.
+    pub(crate) fn copying(mut self, copy: bool) -> Self {
+        self.copies = copy;
+        self
+    }
+
+    /// What was moved since the last look, if it is copied.
+    pub(crate) fn copied(&mut self) -> Option<&mut Vec<u8>> {
+        let aside = self.aside.as_mut().filter(|_| self.copies);
+        aside.map(|aside| &mut aside.copied)
+    }
+
     /// The trailer fields that go with the body's end, for who delivers what was hoarded.
     pub(crate) fn take_trailers(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.trailers)
+        self.aside.as_mut().map(|aside| std::mem::take(&mut aside.trailers)).unwrap_or_default()
     }
 
     /// Moves as much as can be moved. Ready when all has been written and flushed.
@@ -141,9 +164,10 @@ impl Relay {
                 }
                 self.dirty = true;
             } else if self.ended {
-                sink.finish(&self.trailers).map_err(|_| RelayError::Sink)?;
+                sink.finish(self.trailers()).map_err(|_| RelayError::Sink)?;
                 return self.flush(cx, sink);
             } else if let Some(plain) = self.plain(input) {
+                let before = self.copy_plain(input, plain);
                 let written = match input.poll_drain(cx, sink, plain) {
                     Poll::Ready(result) => result.map_err(|_| RelayError::Sink)?,
                     Poll::Pending if self.hoard > 0 => {
@@ -151,8 +175,12 @@ impl Relay {
                         input.consume(plain);
                         plain
                     }
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        self.uncopy(before, 0);
+                        return Poll::Pending;
+                    }
                 };
+                self.uncopy(before, written);
                 self.dirty = true;
                 self.account(written, written)?;
                 self.decoder.advance(written);
@@ -165,6 +193,29 @@ impl Relay {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// The trailer fields that have come so far.
+    fn trailers(&self) -> &[u8] {
+        self.aside.as_ref().map_or(&[], |aside| &aside.trailers)
+    }
+
+    /// Copies what is about to be written as it stands; where the copy ended before.
+    fn copy_plain(&mut self, input: &Buffer, count: usize) -> usize {
+        if !self.copies {
+            return 0;
+        }
+        let copied = &mut self.aside.get_or_insert_default().copied;
+        let before = copied.len();
+        copied.extend_from_slice(input.filled().get(..count).unwrap_or_default());
+        before
+    }
+
+    /// Takes back of a copy what was not written.
+    fn uncopy(&mut self, before: usize, written: usize) {
+        if let Some(copied) = self.copied() {
+            copied.truncate(before + written);
         }
     }
 
@@ -221,8 +272,12 @@ impl Relay {
             let decoded = self.decoder.decode(bytes).map_err(RelayError::Malformed)?;
             let data = bytes.get(decoded.data).unwrap_or_default();
             let count = data.len();
-            if self.keeps_trailers {
-                self.trailers.extend_from_slice(bytes.get(decoded.trailers).unwrap_or_default());
+            if self.copies {
+                self.aside.get_or_insert_default().copied.extend_from_slice(data);
+            }
+            if self.keeps_trailers && !decoded.trailers.is_empty() {
+                let lines = bytes.get(decoded.trailers).unwrap_or_default();
+                self.aside.get_or_insert_default().trailers.extend_from_slice(lines);
             }
             if self.chunked && !data.is_empty() {
                 output.push(size_line(data.len(), &mut [0; CHUNK_OVERHEAD]));
@@ -242,17 +297,21 @@ impl Relay {
     fn end<R: Source>(&mut self, source: &mut R, output: &mut Buffer) {
         self.ended = true;
         if self.keeps_trailers {
-            source.trailers(&mut self.trailers);
-            trailer::retain_allowed(&mut self.trailers);
+            let mut trailers = self.take_trailers();
+            source.trailers(&mut trailers);
+            trailer::retain_allowed(&mut trailers);
+            if !trailers.is_empty() {
+                self.aside.get_or_insert_default().trailers = trailers;
+            }
         }
         if !self.chunked {
             return;
         }
-        if self.trailers.is_empty() {
+        if self.trailers().is_empty() {
             output.push(LAST_CHUNK);
         } else {
             output.push(b"0\r\n");
-            output.push(&self.trailers);
+            output.push(self.trailers());
             output.push(b"\r\n");
         }
     }

@@ -13,6 +13,7 @@ use crate::admission::Passed;
 use crate::answer::Answer;
 use crate::buffer::Buffer;
 use crate::buffering::{self, Buffering};
+use crate::cached::{self, InCache};
 use crate::destination::{Destination, Private};
 use crate::http1::edits::{Changes, Edits};
 use crate::http1::encode::{Forwarded, Hop};
@@ -117,6 +118,8 @@ pub(crate) struct Grant {
     pub(crate) passed: Passed,
     /// It has waited as a fault on purpose wants it.
     pub(crate) delayed: bool,
+    /// It has waited for what another fetched into a cache.
+    pub(crate) waited: bool,
 }
 
 /// Judges a request's head and writes what to forward of it into `out`.
@@ -134,6 +137,9 @@ pub(crate) fn prepare<C: Connect>(
     let mut slots = head::slots();
     let mut head = head::parse_request(bytes, &mut slots, config.strictness)?;
     let known = grant.as_ref().and_then(|grant| grant.identity);
+    // What waited for a cache, or was counted on its way here, waits for none.
+    let may_wait = service.admission.is_none() && !grant.as_ref().is_some_and(|it| it.waited);
+    let (chance, delayed) = grant.as_ref().map_or((None, false), |it| (it.chance, it.delayed));
     let identity = match known {
         Some(identity) => identity,
         None => record.describe(&head, config.naming, &service.ids),
@@ -145,7 +151,7 @@ pub(crate) fn prepare<C: Connect>(
     if let Some(end) = judged.extra.as_ref().and_then(|extra| extra.end) {
         record.ended(end);
     }
-    let Judged { way, extra } = judged;
+    let Judged { way, mut extra } = judged;
     let (to, config) = (service.destination(way.to), service.config_of(way.route));
     check_length(head.framing, config)?;
     // A body that is kept whole is asked for here: the backend gets it so.
@@ -153,6 +159,12 @@ pub(crate) fn prepare<C: Connect>(
     // Nobody asked for one to backends of HTTP/2 yet, where the handshake of HTTP/1 means nothing.
     if !config.websocket || to.http2 {
         head.websocket = None;
+    }
+    let waited =
+        Grant { identity: Some(identity), chance, delayed, waited: true, ..Grant::default() };
+    let asking = cached::Asking { secure: origin.secure, way, may_wait };
+    if let Some(question) = cached::judge(service, &head, asking, &mut extra, waited) {
+        return Ok(Verdict::Ask(question));
     }
     let rewritten = extra.as_ref().map(|extra| &extra.rewritten);
     if let Some(rewritten) = rewritten {
@@ -260,6 +272,8 @@ pub(crate) struct Extra {
     pub(crate) end: Option<End>,
     /// Its places among those that are served at once.
     pub(crate) places: Vec<Place>,
+    /// What a cache makes of it.
+    pub(crate) cached: Option<InCache>,
 }
 
 /// What is changed of one request.
@@ -314,6 +328,11 @@ impl Request {
     /// What is changed of the head of its answer, besides what its route says.
     pub(crate) fn edits(&self) -> Option<&Edits> {
         self.extra.as_ref().map(|extra| &extra.edits)
+    }
+
+    /// What a cache makes of it, if it goes through one.
+    pub(crate) fn in_cache(&self) -> Option<&InCache> {
+        self.extra.as_ref()?.cached.as_ref()
     }
 
     /// Doing it twice is as doing it once (RFC 9110 section 9.2.2).

@@ -326,17 +326,12 @@ impl<C: Connect> Service<C> {
 
     /// Takes back what was lent, if nothing is in it: an idle connection should not hold it.
     pub(crate) fn take_back_if_empty(&self, lease: &mut Option<Box<Buffers>>) {
-        if let Some(buffers) = lease.take_if(|buffers| buffers.are_empty()) {
-            self.take_back(buffers);
-        }
-    }
-
-    /// Takes back what was lent, whatever is in it.
-    pub(crate) fn take_back(&self, mut buffers: Box<Buffers>) {
-        let mut spares = self.spares.borrow_mut();
-        if spares.len() < SPARE_BUFFERS {
-            buffers.clear();
-            spares.push(buffers);
+        if let Some(mut buffers) = lease.take_if(|buffers| buffers.are_empty()) {
+            let mut spares = self.spares.borrow_mut();
+            if spares.len() < SPARE_BUFFERS {
+                buffers.clear();
+                spares.push(buffers);
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::body::{Incoming, Outgoing, into_io};
 use super::server::{Live, Shared};
 use super::{head, own};
 use crate::buffer::Buffer;
+use crate::cached;
 use crate::deadline::Deadline;
 use crate::exchange::Buffers;
 use crate::forward::{Forward, Outcome};
@@ -111,7 +112,7 @@ pub(super) async fn serve<C: Connect>(
                 Some(Outcome::Refused(reject)) => {
                     refuse(&shared, reject, &mut stream, &request.method, call, &mut record);
                 }
-                Some(Outcome::Ended) => stream.abandon(),
+                Some(Outcome::Ended | Outcome::Instead(_)) => stream.abandon(),
                 None => {
                     let status = stream.exceed(&request.method);
                     shared.service.stats.count_response(status);
@@ -169,6 +170,7 @@ fn prepare<C: Connect>(
     let origin = &shared.origin;
     let mut verdict = request::prepare(&seat.text, service, origin, record, grant, head)?;
     let Verdict::Serve(request) = &mut verdict else { return Ok(verdict) };
+    cached::refresh(&shared.service, request, head, origin.ends);
     stream.tunnel = request.websocket.is_some();
     if let Framing::Length(length) = request.framing {
         stream.incoming.declare(length);

@@ -105,6 +105,19 @@ impl<'a> Changes<'a> {
         Self { withheld, ..self }
     }
 
+    /// Those of this head, to be changed.
+    pub fn own(self) -> Edits {
+        let [_, own] = self.edits;
+        own.cloned().unwrap_or_default()
+    }
+
+    /// The same with others of this head.
+    #[must_use]
+    pub const fn with_own(self, own: &'a Edits) -> Self {
+        let [of_route, _] = self.edits;
+        Self { edits: [of_route, Some(own)], ..self }
+    }
+
     /// Whether a field that was received passes.
     pub fn keeps(self, name: &str) -> bool {
         if let ([None, None, None], None) = (self.edits, self.withheld) {

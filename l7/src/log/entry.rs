@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) backend: Option<SocketAddr>,
     pub(crate) reused: Option<bool>,
     pub(crate) attempts: u32,
+    /// What a cache made of it.
+    pub(crate) cache: Option<&'static str>,
     pub(crate) end: End,
     pub(crate) head: Option<Duration>,
     pub(crate) wait: Option<Duration>,
@@ -73,6 +75,7 @@ impl Entry {
             backend: None,
             reused: None,
             attempts: 0,
+            cache: None,
             end: End::Stopped,
             head: None,
             wait: None,

@@ -8,6 +8,7 @@ use netstack::tcp::{ConnectionId, Position};
 use tokio::time::Instant;
 
 use super::{AccessLog, End, Entry};
+use crate::cache::Outcome;
 use crate::exchange::BODY_CUT_OFF;
 use crate::http1::head::RequestHead;
 use crate::http1::reject::Reject;
@@ -222,6 +223,13 @@ impl Record {
     pub(crate) fn rejected(&mut self, reject: &Reject) {
         self.answered(reject.status);
         self.ended(End::from(reject));
+    }
+
+    /// A cache made this of the request.
+    pub(crate) fn cached(&mut self, outcome: Outcome) {
+        if let Some((_, entry)) = self.entry() {
+            entry.cache = Some(outcome.name());
+        }
     }
 
     /// This makes the request end, unless something did before.

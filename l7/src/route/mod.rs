@@ -41,6 +41,7 @@ pub use text::TextPattern;
 
 use crate::admission::{Applicant, Step};
 use crate::answer::Answer;
+use crate::cache::Cached;
 use crate::http1::edits::Edits;
 use crate::http1::head::RequestHead;
 use crate::http1::reject::Reject;
@@ -103,6 +104,8 @@ pub struct Routes {
     draws: bool,
     /// What becomes of a request that fits none; none if it goes to the service's own pool.
     otherwise: Option<Answer>,
+    /// Where answers are kept, in the order of the list; beyond its end nowhere.
+    caches: Vec<Option<Cached>>,
 }
 
 impl Routes {
@@ -114,7 +117,14 @@ impl Routes {
             index.add(RouteId(id), &route.condition);
         }
         let draws = list.iter().any(Route::draws);
-        Self { list, index, draws, otherwise }
+        Self { list, index, draws, otherwise, caches: Vec::new() }
+    }
+
+    /// The same with caches, one for each route of the list that has one.
+    #[must_use]
+    pub fn with_caches(mut self, caches: Vec<Option<Cached>>) -> Self {
+        self.caches = caches;
+        self
     }
 
     /// The route of that place.
@@ -250,6 +260,11 @@ impl<C: Connect> Service<C> {
     pub(crate) fn config_of(&self, route: Option<RouteId>) -> &Config {
         let own = self.route(route).and_then(|route| route.config.as_deref());
         own.unwrap_or(&self.config)
+    }
+
+    /// Where answers to requests of a route are kept.
+    pub(crate) fn cache_of(&self, route: Option<RouteId>) -> Option<&Cached> {
+        self.routes.as_ref()?.caches.get(route?.0 as usize)?.as_ref()
     }
 
     /// What is changed of the fields of every request of a route.

@@ -11,6 +11,7 @@ mod announced;
 mod bad_input;
 mod bodies;
 mod buffering;
+mod cache;
 mod endings;
 mod gateway;
 mod h2_backends;
