@@ -14,6 +14,7 @@ cargo xtask compare --tcp [OPTIONS]  measure balun's TCP endpoint beside the ker
 cargo xtask soak [OPTIONS]      run simulated networks that break, and check that balun does not
 cargo xtask desync              send the requests of http_desync_guardian's tests through the proxy
 cargo xtask autobahn [OPTIONS]  run the Autobahn WebSocket suite directly and through the proxy
+cargo xtask cache-tests [OPTIONS]  run the suite http-cache-tests through the proxy with its cache
 cargo xtask pictures            draw the pictures of docs/pictures anew
 cargo xtask help                this text
 
@@ -63,6 +64,13 @@ loopback; the verdicts must be the same.
   --wstest PATH  the program [wstest]
   --cases LIST   with commas between, as wstest takes them [*]
 
+cache-tests needs node and npm (Debian packages nodejs and npm). It installs the suite below the target
+folder, runs its origin server behind the proxy and its client before it, on loopback, and counts what is
+required, optimal and to be known (docs/cache.md). It fails if a required test does.
+
+  --suite PATH   a checkout of the suite's repository instead; its own packages must be installed there
+  --test ID      this test alone, with all that is said
+
 exit codes: 0 measured, or no seed or case failed, 1 one failed, 2 wrong command line, 3 could not, 77 not allowed, 130 interrupted
 ";
 
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "soak" => soak::main(rest),
         Some((command, [])) if command == "desync" => suites::desync(),
         Some((command, rest)) if command == "autobahn" => suites::autobahn(rest),
+        Some((command, rest)) if command == "cache-tests" => suites::cache_tests(rest),
         Some((command, [])) if command == "pictures" => pictures::main(),
         Some((command, _)) => {
             eprintln!("error: no such command: `{command}`; see `cargo xtask help`");

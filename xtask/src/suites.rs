@@ -1,4 +1,4 @@
-//! `cargo xtask desync` and `cargo xtask autobahn`: other projects' tests, through the proxy.
+//! `cargo xtask desync`, `autobahn` and `cache-tests`: other projects' tests, through the proxy.
 
 use std::env;
 use std::ffi::OsString;
@@ -33,6 +33,33 @@ pub(crate) fn autobahn(arguments: &[String]) -> Exit {
     }
     let folder = target().join("autobahn").into_os_string();
     run("autobahn", &[wstest.into(), folder, cases.into()])
+}
+
+/// Runs http-cache-tests; `arguments` are those after the command's name.
+pub(crate) fn cache_tests(arguments: &[String]) -> Exit {
+    let (mut suite, mut test) = ("", "");
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let place = match argument.as_str() {
+            "--suite" => &mut suite,
+            "--test" => &mut test,
+            _ => {
+                eprintln!("error: unknown option `{argument}`; see `cargo xtask help`");
+                return Exit::WrongCommandLine;
+            }
+        };
+        let Some(value) = rest.next() else {
+            eprintln!("error: `{argument}` needs a value; see `cargo xtask help`");
+            return Exit::WrongCommandLine;
+        };
+        *place = value;
+    }
+    let folder = target().join("cache-tests").into_os_string();
+    let mut arguments = vec![folder, suite.into()];
+    if !test.is_empty() {
+        arguments.push(test.into());
+    }
+    run("cache_tests", &arguments)
 }
 
 /// Builds and runs a program of `xtask/suites`, a workspace of its own, below the target folder.
