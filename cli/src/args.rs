@@ -2,6 +2,7 @@
 //!
 //! Each flag can be given as `BALUN_` and its name in capitals.
 
+mod cache;
 mod lab;
 mod replay;
 
@@ -19,6 +20,7 @@ use crate::capture::{Comments, DEFAULT_SNAPLEN, MAX_SNAPLEN, Side};
 use crate::demo::MAX_BACKENDS;
 use crate::testing::report::Format;
 
+pub use cache::{CacheArgs, CacheCommand, PurgeArgs};
 pub use lab::{LabArgs, LabCommand, LabLinkArgs, LabUpArgs};
 pub use replay::{Health, ReplayArgs, ReplayFormat};
 
@@ -76,6 +78,8 @@ pub enum Command {
     Lab(LabArgs),
     /// Capture what goes through a running balancer, with what was done to each packet
     Capture(CaptureArgs),
+    /// Show and purge the caches of a running balancer
+    Cache(CacheArgs),
     /// Speak Wireshark's external-capture protocol
     Extcap(ExtcapArgs),
     /// Say what this machine allows, and how to cure what it does not

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use nat::{Encapsulation, Mode, Nat};
@@ -128,6 +129,10 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
         let origin = Run { seed, config };
         reload::start(&plan).map_err(RunError::Io)?;
         let (balancer, stats) = plan.assemble().map_err(RunError::Config)?;
+        let caches = balancer.divert.caches().map(Rc::clone);
+        if let Some(caches) = &caches {
+            caches.set_wall(wall_clock());
+        }
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
             let begun = capture.begin(names.clone(), seed, wall_clock(), &mut runtime);
@@ -147,6 +152,7 @@ pub fn run(mut plan: Plan, control: Option<&Path>, talk: &mut impl Write) -> Res
             applications: &stats,
         };
         let _ = summary.write(talk);
+        let _ = caches.map_or(Ok(()), |caches| summary::caches(talk, &caches));
         for (name, leg) in instance.legs().iter().zip(runtime.legs()) {
             let _ = leg.edge().map_or(Ok(()), |edge| summary::ethernet(talk, name, edge));
         }

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use l7::cache::{Caches, Outcome};
 use nat::stats::Stats;
 use nat::{BackendState, Mode, Pool, ServiceConfig};
 use netstack::ethernet::{Edge, EdgeStats};
@@ -75,6 +76,22 @@ pub(crate) fn ethernet(talk: &mut impl Write, name: &str, edge: &Edge) -> io::Re
     }
     for (reason, count) in edge.stats().drops() {
         writeln!(talk, "ethernet {name}  dropped  {count}  {reason}")?;
+    }
+    Ok(())
+}
+
+/// What caches made of requests.
+///
+/// # Errors
+/// The writer's.
+pub(crate) fn caches(talk: &mut impl Write, caches: &Caches) -> io::Result<()> {
+    for (name, cache) in caches.list() {
+        let counted = Outcome::ALL.map(|outcome| (cache.stats().get(outcome), outcome.name()));
+        let counted = counted.iter().filter(|(count, _)| *count > 0);
+        let counted: Vec<_> = counted.map(|(count, name)| format!("{count} {name}")).collect();
+        let (taken, resources) = (cache.weight() >> 10, cache.resources());
+        let rest = if counted.is_empty() { "nothing asked".to_owned() } else { counted.join(", ") };
+        writeln!(talk, "cache    {name}  {resources} resources, {taken} KiB: {rest}")?;
     }
     Ok(())
 }

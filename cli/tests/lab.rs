@@ -434,3 +434,52 @@ fn files_that_are_no_labs() {
     let output = bench.lab(&["graph", "--format", "mermaid"]);
     assert!(stdout(&output).contains("flowchart LR"), "{}", stdout(&output));
 }
+
+#[test]
+fn cache() {
+    page("cache.md");
+}
+
+/// What is kept is forgotten on demand: by URL, by its beginning, by tag, and altogether.
+#[test]
+fn a_cache_is_shown_and_purged_while_it_runs() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cache.md"));
+    let page = page.unwrap();
+    let (_, block) = page.split_once("```toml\n").unwrap();
+    let (lab, _) = block.split_once("[[lab.expect]]").unwrap();
+    let bench = Bench::new(lab);
+    if !bench.up() {
+        return;
+    }
+    let get = |path: &str| {
+        let url = format!("http://10.99.0.1{path}");
+        stdout(&bench.lab(&["exec", "client", "--", "builtin:get", "--head", &url]))
+    };
+    let cache = |arguments: &[&str]| {
+        let output = bench.command().arg("cache").args(arguments).output().unwrap();
+        (output.status.code(), stdout(&output))
+    };
+    for (purge, count) in [
+        (&["purge", "http://10.99.0.1/fresh/60"][..], 1),
+        (&["purge", "--prefix", "http://10.99.0.1/fresh/", "--cache", "static"], 2),
+        (&["purge", "--tag", "fresh"], 2),
+        (&["purge", "--all"], 2),
+    ] {
+        for path in ["/fresh/60", "/fresh/61"] {
+            get(path);
+            assert!(get(path).contains("balun; hit"), "{purge:?}: {path}");
+        }
+        assert_eq!(cache(purge), (Some(0), format!("{count} purged\n")), "{purge:?}");
+        assert!(get("/fresh/60").contains("fwd=uri-miss; stored"), "{purge:?}");
+    }
+    let (code, shown) = cache(&["show", "--format", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (code, &shown[0]["name"], &shown[0]["purged"]),
+        (Some(0), &"static".into(), &7.into())
+    );
+    assert_eq!(shown[0]["requests"]["hit"], 12);
+    assert_eq!(cache(&["purge", "http://10.99.0.1/nothing"]), (Some(1), "0 purged\n".to_owned()));
+    assert_eq!(cache(&["purge", "--all", "--cache", "other"]).0, Some(3));
+    assert_eq!(cache(&["purge", "/fresh/60"]).0, Some(2), "not a whole URL");
+}

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod cache;
 mod capture;
 mod check;
 mod config;
@@ -45,6 +46,7 @@ fn run_command(command: &Command, console: &Console) -> ExitCode {
         Command::Run(args) => run::run(args, console),
         Command::Check(args) => check::run(args, console),
         Command::Test(args) => test::run(args, console),
+        Command::Cache(args) => cache::run(args, console),
         Command::Capture(args) => capture::run(args, console),
         Command::Extcap(args) => extcap::run(args, console),
         Command::Replay(args) => replay::run(args, console),

@@ -131,6 +131,8 @@ codes! {
     EmptySplit = "E0805": "a split sends nothing anywhere",
     AffinityFit = "E0806": "clients cannot be known like this",
     NotYet = "E0901": "something is not supported yet",
+    CacheSize = "E0911": "a cache is too small for what it should keep",
+    CacheBypassed = "E0912": "a cache is on a route that no backend answers",
     BadCredentials = "E1001": "a file of credentials cannot be used",
     BadList = "E1002": "a list of a rule cannot be used",
     NoCertificates = "E1003": "certificates are asked for where no client shows one",

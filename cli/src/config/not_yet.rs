@@ -7,8 +7,7 @@
 /// Paths of keys, `*` for the name of a leg, pool, backend or service; with `=`, of one value.
 const NOT_YET: &[&str] = &[
     "leg.*.kind=pcap",
-    "service.*.route.cache",
-    "cache.*",
+    "cache.*.disk",
     "auth.*.forward",
     "control.metrics",
     "control.web",

@@ -8,6 +8,7 @@ use l7::divert::Proxy;
 use netstack::dev::pcapng::Run;
 use serde_json::json;
 
+use super::cache;
 use super::request::{Answer, Request};
 use super::server::Server;
 use crate::capture::{self, Origin};
@@ -76,6 +77,10 @@ impl Instance {
                 capture::begin(&wanted, Origin { run, legs, epoch: Duration::ZERO }, runtime)
             }
             Request::Trace(asked) => self.desk.ask(asked, runtime),
+            Request::Caches => cache::list(runtime.balancer_mut().divert.caches()),
+            Request::Purge { cache: name, what } => {
+                cache::purge(runtime.balancer_mut().divert.caches(), name.as_deref(), &what)
+            }
             Request::LabPs => self.lab(|lab| lab.ps(runtime)),
             Request::LabEnter { node } => self.lab(|lab| lab.enter(&node)),
             Request::LabLink { node, direction, set } => {

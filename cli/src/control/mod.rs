@@ -20,6 +20,7 @@
 //! 2. an arm in [`Instance::answer`], which calls a function that does it and returns an [`Answer`];
 //! 3. a command in `cmd` that sends it by [`call`].
 
+mod cache;
 mod client;
 pub mod directory;
 mod instance;
@@ -28,5 +29,5 @@ mod server;
 
 pub use client::{CallError, Connection, call};
 pub use instance::Instance;
-pub use request::{Answer, Refusal, Request};
+pub use request::{Answer, Purged, Refusal, Request};
 pub use server::{MAX_CLIENTS, MAX_LINE, Server};

@@ -22,6 +22,16 @@ pub enum Request {
     Capture(Wanted),
     /// What would become of packets, by a pipe that comes with the answer.
     Trace(Asked),
+    /// The caches, and what they did.
+    Caches,
+    /// Answers to be forgotten.
+    Purge {
+        /// By which cache; by all if none is named.
+        #[serde(default)]
+        cache: Option<String>,
+        /// Which.
+        what: Purged,
+    },
     /// The nodes of a lab.
     LabPs,
     /// The namespaces of a node, as descriptors, in the order in which they are to be entered.
@@ -40,6 +50,20 @@ pub enum Request {
         #[serde(default)]
         set: Vec<String>,
     },
+}
+
+/// Answers that a cache is to forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purged {
+    /// Those of a URL.
+    Url(String),
+    /// Those of all URLs that begin so.
+    Prefix(String),
+    /// Those that backends gave that word in `Surrogate-Key` or `Cache-Tag`.
+    Tag(String),
+    /// All.
+    All,
 }
 
 /// What a client is told.
@@ -112,6 +136,9 @@ mod tests {
         let (node, set) = ("client".to_owned(), vec!["loss=1%".to_owned()]);
         let direction = Direction::Both;
         assert_eq!(parse(link).unwrap(), Request::LabLink { node, direction, set });
+        let purge = r#"{"request":"purge","what":{"tag":"a"}}"#;
+        let what = Purged::Tag("a".to_owned());
+        assert_eq!(parse(purge).unwrap(), Request::Purge { cache: None, what });
         parse(r#"{"request":"dance"}"#).unwrap_err();
         let (line, _) = Answer::done().into_line();
         assert_eq!(line, b"{\"ok\":null}\n");

@@ -172,6 +172,9 @@ pub fn up(
         let (capture, written) = (plan.capture.take(), plan.written.take());
         let logs = AccessLogs::open(&mut plan).map_err(LabError::access_log)?;
         let (balancer, _) = plan.assemble().map_err(LabError::Config)?;
+        if let Some(caches) = balancer.divert.caches() {
+            caches.set_wall(wall_clock());
+        }
         let mut runtime = Runtime::new(balancer, legs, Clock::start());
         if let Some(capture) = capture {
             let begun = capture.begin(names.clone(), run.seed, wall_clock(), &mut runtime);

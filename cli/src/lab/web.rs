@@ -1,7 +1,9 @@
 //! The built-in web server: it says who it is.
 //!
 //! `GET /` answers with the server's name, `GET /bytes/N` with N bytes, `GET /request` and what begins so
-//! with the head that came; `POST` echoes the body's length. Every answer carries `X-Backend`. Over any stream: a kernel socket, or one of ours.
+//! with the head that came; `GET /fresh/N` says that its answer is fresh for N seconds, and validates it;
+//! `POST` echoes the body's length. Every answer carries `X-Backend`. Over any stream: a kernel socket, or
+//! one of ours.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -11,6 +13,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -20,6 +23,9 @@ use tokio::task::JoinSet;
 
 /// The longest `/bytes/N`: it is built in memory.
 pub const MAX_BYTES: usize = 16 << 20;
+
+/// The entity tag of what is fresh for a while.
+const FRESH_TAG: &str = "\"fresh\"";
 
 /// Serves the connections of `listener` until the task is dropped. Must run on a `LocalSet`.
 ///
@@ -56,6 +62,9 @@ where
 
 async fn answer(request: Request<Incoming>, name: &str) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
+    let fresh = path.strip_prefix("/fresh/").and_then(|path| path.split('/').next()?.parse().ok());
+    let fresh: Option<u32> = fresh.filter(|_| request.method() == Method::GET);
+    let known = request.headers().get(IF_NONE_MATCH).is_some_and(|tag| tag == FRESH_TAG);
     let (status, body) = if request.method() == Method::POST {
         match read_all(request.into_body()).await {
             Ok(len) => (StatusCode::OK, format!("{name} took {len} bytes\n").into()),
@@ -73,6 +82,18 @@ async fn answer(request: Request<Incoming>, name: &str) -> Response<Full<Bytes>>
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
+    if let Some(seconds) = fresh {
+        if known {
+            response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let fields = response.headers_mut();
+        if let Ok(value) = format!("max-age={seconds}").parse() {
+            fields.insert(CACHE_CONTROL, value);
+        }
+        fields.insert(ETAG, HeaderValue::from_static(FRESH_TAG));
+        fields.insert("surrogate-key", HeaderValue::from_static("all fresh"));
+    }
     if let Ok(value) = name.parse() {
         response.headers_mut().insert("x-backend", value);
     }

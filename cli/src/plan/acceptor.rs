@@ -8,7 +8,6 @@ use l7::buffering::Hoard;
 use l7::divert::Acceptor;
 use l7::log::AccessLog;
 use l7::orderly::Orderly;
-use l7::route::Routes;
 use l7::tls::client::Secured;
 use l7::tls::names::Names;
 use l7::transaction::ServiceWatch;
@@ -65,7 +64,7 @@ pub(super) fn accept<C: Connect + Clone>(
             for (pool, http2) in pools {
                 service.add(to(pool, http2)?)?;
             }
-            let table = Routes::new(routes.list.clone(), routes.otherwise(service.config()));
+            let table = routes.table(service.config(), targets.caches, targets.cached);
             let service = if routes.list.is_empty() { service } else { service.with_routes(table) };
             let Kept { watch, log, hoard, admission } = kept;
             let service = service.with_watch(watch).with_log(log).with_hoard(hoard);

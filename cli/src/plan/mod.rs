@@ -17,7 +17,7 @@ pub use admission::{AdmissionPlan, ListFile};
 pub use capture::CapturePlan;
 pub use from_config::{PlanError, engine_config};
 pub use reload::Reload;
-pub use routes::RoutesPlan;
+pub use routes::{CachePlan, RoutesPlan};
 pub use tls::{ServerFiles, TlsPlan, TlsReload};
 pub use upstreams::PoolingPlan;
 
@@ -30,6 +30,7 @@ use std::task::{Context, Poll};
 
 use l7::balance::Userspace;
 use l7::buffering::Hoard;
+use l7::cache::Caches;
 use l7::divert::Proxy;
 use l7::health::{Checks, GrpcProbe, HttpProbe};
 use l7::limits::HOARD;
@@ -362,6 +363,7 @@ impl Plan {
         let stack = Stack::new(Endpoint::new(self.endpoint()));
         let watch = Watch::new(stack.clone(), derive(seed, 8));
         let hoard = Hoard::new(self.hoard());
+        let (mut caches, mut cached) = (Caches::new(derive(seed, 9)), 0);
 
         let mut checks = Checks {
             observer: Some(Rc::new(health::log)),
@@ -404,6 +406,8 @@ impl Plan {
                 keys: kept.watch.keys(),
                 balances: &mut balances,
                 tasks: &mut tasks,
+                caches: &mut caches,
+                cached: &mut cached,
             };
             let accepted = match application.upstream {
                 Upstream::Userspace => {
@@ -420,7 +424,10 @@ impl Plan {
         }
         let engine = Engine::new(self.engine)?;
         checks.balances = balances.into_all();
-        let proxy = Proxy::new(stack, acceptors).with_checks(checks).with_watch(watch);
+        let proxy = Proxy::new(stack, acceptors)
+            .with_checks(checks)
+            .with_watch(watch)
+            .with_caches(Rc::new(caches));
         for task in tasks {
             proxy.spawn(task);
         }

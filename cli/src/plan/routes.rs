@@ -7,7 +7,8 @@ use std::path::Path;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use l7::Answer;
-use l7::route::{Action, Route, Split};
+use l7::cache::{Cached, Caches, Policy};
+use l7::route::{Action, Route, Routes, Split};
 use nat::PoolId;
 
 use super::PlanError;
@@ -26,13 +27,42 @@ pub struct RoutesPlan {
     pub pools: Vec<(PoolId, bool)>,
     /// What is done with some requests, in order.
     pub list: Vec<Route>,
+    /// Where answers are kept, in the order of the routes.
+    pub caches: Vec<Option<CachePlan>>,
     /// Requests that no route is for go to the first pool; else they are answered with 404.
     pub has_default: bool,
 }
 
+/// Where answers to requests of a route are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePlan {
+    /// The cache. One name is one cache, whoever uses it.
+    pub name: String,
+    /// How it behaves.
+    pub policy: Policy,
+    /// The route lets requests through by their credentials.
+    pub authorised: bool,
+}
+
 impl RoutesPlan {
+    /// The routes with their caches, of which `before` routes use some already; counts them.
+    pub(super) fn table(
+        &self,
+        config: &l7::Config,
+        caches: &mut Caches,
+        before: &mut u32,
+    ) -> Routes {
+        let mut cached = |plan: &CachePlan| {
+            *before += 1;
+            let cache = caches.cache(&plan.name, &plan.policy);
+            Cached { cache, route: *before, authorised: plan.authorised }
+        };
+        let kept = self.caches.iter().map(|plan| plan.as_ref().map(&mut cached)).collect();
+        Routes::new(self.list.clone(), self.otherwise(config)).with_caches(kept)
+    }
+
     /// The answer to requests that no route is for, if they go nowhere.
-    pub(super) fn otherwise(&self, config: &l7::Config) -> Option<Answer> {
+    fn otherwise(&self, config: &l7::Config) -> Option<Answer> {
         if self.has_default {
             return None;
         }
@@ -68,11 +98,12 @@ pub(super) fn routes(
         let place = pools.iter().position(|(known, _)| *known == id);
         Ok(place.unwrap_or_default() as u16)
     };
-    let mut list = Vec::new();
+    let (mut list, mut caches) = (Vec::new(), Vec::new());
     if let Some(maintenance) = &service.maintenance {
         let mut down = Route::new(Action::Respond(answer(&maintenance.respond, folder)?));
         down.condition.except_clients.clone_from(&maintenance.allow);
         list.push(down);
+        caches.push(None);
     }
     for written in &service.routes {
         let action = match &written.action {
@@ -102,6 +133,12 @@ pub(super) fn routes(
                 ..base.clone()
             })
         });
+        let cache = written.cache.as_ref().and_then(|name| config.cache(&name.value));
+        caches.push(cache.map(|cache| CachePlan {
+            name: cache.name.value.clone(),
+            policy: cache.policy.clone(),
+            authorised: written.auth.is_some(),
+        }));
         list.push(Route {
             condition: written.condition.clone(),
             action,
@@ -116,7 +153,7 @@ pub(super) fn routes(
             },
         });
     }
-    Ok(RoutesPlan { pools, list, has_default: service.pool.is_some() })
+    Ok(RoutesPlan { pools, list, caches, has_default: service.pool.is_some() })
 }
 
 /// Pages with what is in their files.

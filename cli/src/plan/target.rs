@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use l7::balance::PoolBalance;
+use l7::cache::Caches;
 use l7::persistence::Persistence;
 use l7::tls::client::Secured;
 use l7::tls::keys::Keys;
@@ -26,6 +27,10 @@ pub(super) struct Targets<'a> {
     pub(super) balances: &'a mut Balances,
     /// What is to run beside the services.
     pub(super) tasks: &'a mut Vec<Task>,
+    /// Where answers are kept.
+    pub(super) caches: &'a mut Caches,
+    /// Routes that use a cache so far.
+    pub(super) cached: &'a mut u32,
 }
 
 impl Targets<'_> {

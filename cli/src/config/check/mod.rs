@@ -3,6 +3,7 @@
 
 mod address;
 mod admission;
+mod cache;
 mod capture;
 mod ethernet;
 mod file;
@@ -59,6 +60,7 @@ pub fn check(config: &Config, environment: Environment<'_>) -> Vec<Diagnostic> {
     upstream::check(config, &mut found);
     http2::check(config, &mut found);
     route::check(config, &mut found);
+    cache::check(config, &mut found);
     capture::check(config, &mut found);
     memory::check(config, &mut found);
     timeouts(&config.timeouts, &mut found);

@@ -21,12 +21,14 @@ pub struct Memory {
     pub fragments: u64,
     /// Connections that end here, without their data.
     pub connections: u64,
+    /// Answers that are kept.
+    pub caches: u64,
 }
 
 impl Memory {
     /// What counts bound.
     pub const fn tables(self) -> u64 {
-        self.flows + self.fragments + self.connections
+        self.flows + self.fragments + self.connections + self.caches
     }
 
     /// The least that `limits.memory` can be.
@@ -47,6 +49,7 @@ impl Config {
             flows: u64::from(self.limits.flows.value) * FLOW_MEMORY,
             fragments: HELD_BYTES as u64,
             connections: if ends_tcp { connections } else { 0 },
+            caches: self.caches.iter().map(|cache| cache.memory.value).sum(),
         }
     }
 

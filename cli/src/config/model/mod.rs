@@ -6,6 +6,7 @@
 mod access;
 mod access_log;
 mod auth;
+mod cache;
 mod capture;
 mod lab;
 mod leg;
@@ -25,11 +26,12 @@ use std::ops::{Deref, Range};
 pub use access::{Access, Burst};
 pub use access_log::{AccessLog, Naming, RequestId};
 pub use auth::{Auth, AuthMethod, Jwt, Listed, RateLimit, Rule};
+pub use cache::Cache;
 pub use capture::{Capture, Ring, Transactions};
 pub use lab::{Builtin, Expect, Lab, Node, NodeLink, Run, Seen, Site};
 pub use leg::{Leg, LegKind, Limits, PortRange, Refusal, Snat, SnatMapping, Timeouts};
 pub use memory::{LEAST_STREAM_MEMORY, Memory};
-pub use policy::{Cache, Control, Rate};
+pub use policy::{Control, Rate};
 pub use pool::{Affinity, AffinityCookie, Backend, Health, Initial, Pool, Probe, Scheduler};
 pub use pooling::Pooling;
 pub use route::{Body, ErrorPage, Maintenance, Respond, Route, RouteAction, Treatment};
@@ -128,6 +130,11 @@ impl Config {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name.value == name)
+    }
+
+    /// The cache of that name.
+    pub fn cache(&self, name: &str) -> Option<&Cache> {
+        self.caches.iter().find(|cache| cache.name.value == name)
     }
 
     /// True if every service of the pool reaches it by sockets of the host, and there is one.

@@ -4,19 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Spanned;
-
-/// A store of responses.
-#[derive(Clone, Debug)]
-pub struct Cache {
-    /// Its name, at its place in the header.
-    pub name: Spanned<String>,
-    /// Bytes.
-    pub memory: u64,
-    /// How long a stale response is served while a fresh one is fetched.
-    pub stale_while_revalidate: Option<Duration>,
-}
-
 /// So many in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -97,7 +97,7 @@ fn the_reference_loads_whole() {
         matches!(&config.auths[0].method, AuthMethod::Basic { users, .. } if users.value.as_os_str() == "htpasswd")
     );
     assert_eq!(config.rate_limits[0].key.value, l7::limit::Key::default());
-    assert_eq!(config.caches[0].memory, 256 << 20);
+    assert_eq!(config.caches[0].memory.value, 256 << 20);
     assert!(config.control.unwrap().web.is_some());
 }
 
