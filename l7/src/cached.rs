@@ -7,29 +7,22 @@
 //! by a task of its own: the same request, for a client that nobody is.
 
 use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use http::{Method, StatusCode, Version};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::{Method, StatusCode};
 
 use crate::answer::Answer;
-use crate::buffer::Buffer;
 use crate::cache::{Cached, Fetch, Given, Judgement, Outcome, Step, Waiting, Way as Asked};
 use crate::deadline::Deadline;
 use crate::exchange::Buffers;
 use crate::forward::Forward;
-use crate::http1::edits::{Changes, Edits};
-use crate::http1::encode::Delivery;
-use crate::http1::framing::Framing;
+use crate::http1::edits::Edits;
 use crate::http1::head::{RequestHead, ResponseHead};
 use crate::log::Record;
+use crate::nobody::Nobody;
 use crate::proxy_protocol::Ends;
 use crate::request::{Extra, Grant, Question, Request, Way};
 use crate::service::Service;
-use crate::side::{Client, Presence, Sink, Source};
 use crate::transaction::Watched;
 use crate::upstream::Connect;
 
@@ -160,19 +153,8 @@ pub(crate) fn refresh<C: Connect>(
     let Some(fetch) = request.in_cache().and_then(|cached| cached.refresh.take()) else { return };
     let cached = InCache { fetch: RefCell::new(Some(fetch)), ..InCache::default() };
     let extra = Extra { cached: Some(cached), ..Extra::default() };
-    let request = Request {
-        method: Method::GET,
-        version: Version::HTTP_11,
-        framing: Framing::None,
-        outgoing: Framing::None,
-        persistent: true,
-        expects_continue: false,
-        invited: false,
-        trailers: false,
-        websocket: None,
-        way: request.way,
-        extra: Some(Box::new(extra)),
-    };
+    let mut request = Request::of_nobody(Method::GET, request.way);
+    request.extra = Some(Box::new(extra));
     let mut buffers = Buffers::default();
     buffers.head.extend_from_slice(head);
     tokio::task::spawn_local(fetch_in_background(Rc::clone(service), request, buffers, ends));
@@ -193,6 +175,7 @@ async fn fetch_in_background<C: Connect>(
         client: &mut Nobody,
         peer: &ends.client,
         service: &service,
+        stats: &service.stats,
         to: service.destination(request.way.to),
         config,
         buffers: &mut buffers,
@@ -203,61 +186,5 @@ async fn fetch_in_background<C: Connect>(
     forward.run(&request).await;
     if let Some(private) = &private {
         private.clear();
-    }
-}
-
-/// The client of what is fetched for the cache alone.
-struct Nobody;
-
-impl Source for Nobody {}
-impl Sink for Nobody {}
-
-impl Client for Nobody {
-    fn answer(
-        &mut self,
-        _: &ResponseHead<'_, '_>,
-        _: Changes<'_>,
-        _: Delivery,
-        _: Framing,
-        _: &mut Vec<u8>,
-        _: &mut Buffer,
-    ) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn invite(&mut self, _: &mut Buffer) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn poll_presence(&mut self, _: &mut Context<'_>, _: &mut Buffer) -> Presence {
-        Presence::Here
-    }
-}
-
-impl AsyncRead for Nobody {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Nobody {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(data.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -66,6 +66,7 @@ pub mod limit;
 pub mod limits;
 pub mod log;
 mod mirror;
+mod nobody;
 pub mod orderly;
 pub mod persistence;
 pub mod proxy;

@@ -7,30 +7,18 @@
 //! is made. What becomes of copies is counted apart from what clients see.
 
 use std::cell::Cell;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Version;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::buffer::Buffer;
 use crate::deadline::Deadline;
 use crate::exchange::Buffers;
 use crate::forward::Forward;
-use crate::http1::edits::Changes;
-use crate::http1::encode::Delivery;
-use crate::http1::framing::Framing;
-use crate::http1::head::ResponseHead;
 use crate::limits::MIRRORED;
 use crate::log::Record;
-use crate::persistence::Belongs;
+use crate::nobody::Nobody;
 use crate::request::{Request, Way};
 use crate::service::Service;
-use crate::side::{Client, Presence, Sink, Source};
 use crate::stats::Stats;
 use crate::upstream::Connect;
 
@@ -70,20 +58,8 @@ pub(crate) fn send<C: Connect>(
     let live = Live(Rc::clone(service));
     let mut buffers = Box::<Buffers>::default();
     buffers.head.extend_from_slice(head);
-    let copy = Request {
-        method: request.method.clone(),
-        version: Version::HTTP_11,
-        framing: Framing::None,
-        outgoing: Framing::None,
-        persistent: true,
-        expects_continue: false,
-        invited: false,
-        trailers: request.trailers,
-        websocket: None,
-        way: Way { to, ..request.way },
-        belongs: Belongs::default(),
-        extra: None,
-    };
+    let mut copy = Request::of_nobody(request.method.clone(), Way { to, ..request.way });
+    copy.trailers = request.trailers;
     tokio::task::spawn_local(async move {
         let service = &live.0;
         let mut deadline = Deadline::after(Duration::ZERO);
@@ -102,60 +78,4 @@ pub(crate) fn send<C: Connect>(
         // Whatever it came to: nobody asked.
         drop(forward.run(&copy).await);
     });
-}
-
-/// A client that has said all, and takes everything.
-struct Nobody;
-
-impl Source for Nobody {}
-impl Sink for Nobody {}
-
-impl Client for Nobody {
-    fn answer(
-        &mut self,
-        _: &ResponseHead<'_, '_>,
-        _: Changes<'_>,
-        _: Delivery,
-        _: Framing,
-        _: &mut Vec<u8>,
-        _: &mut Buffer,
-    ) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn invite(&mut self, _: &mut Buffer) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn poll_presence(&mut self, _: &mut Context<'_>, _: &mut Buffer) -> Presence {
-        Presence::Here
-    }
-}
-
-impl AsyncRead for Nobody {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Nobody {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(data.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }

@@ -5,13 +5,8 @@
 //! than one that does not start. Whoever builds one of these deletes its row.
 
 /// Paths of keys, `*` for the name of a leg, pool, backend or service; with `=`, of one value.
-const NOT_YET: &[&str] = &[
-    "leg.*.kind=pcap",
-    "cache.*.disk",
-    "auth.*.forward",
-    "control.metrics",
-    "control.web",
-];
+const NOT_YET: &[&str] =
+    &["leg.*.kind=pcap", "cache.*.disk", "auth.*.forward", "control.metrics", "control.web"];
 
 /// True if the key of that path is refused, whatever its value.
 pub(super) fn refuses(path: &str) -> bool {

@@ -107,15 +107,15 @@ impl<'a> Changes<'a> {
 
     /// Those of this head, to be changed.
     pub fn own(self) -> Edits {
-        let [_, own] = self.edits;
+        let [_, own, _] = self.edits;
         own.cloned().unwrap_or_default()
     }
 
     /// The same with others of this head.
     #[must_use]
     pub const fn with_own(self, own: &'a Edits) -> Self {
-        let [of_route, _] = self.edits;
-        Self { edits: [of_route, Some(own)], ..self }
+        let [of_route, _, more] = self.edits;
+        Self { edits: [of_route, Some(own), more], ..self }
     }
 
     /// Whether a field that was received passes.
