@@ -11,7 +11,7 @@ use l7::Forwarded;
 use l7::http1::body::Decoder;
 use l7::http1::chunked::{self, CHUNK_OVERHEAD, LAST_CHUNK, size_line};
 use l7::http1::edits::Changes;
-use l7::http1::encode::{self, Delivery, Hop};
+use l7::http1::encode::{self, Delivery, Hop, Spelling};
 use l7::http1::framing::Framing;
 use l7::http1::head::{self, Strictness};
 use l7::http1::proof::{self, Body, Chunks};
@@ -35,7 +35,7 @@ pub fn request(data: &[u8]) {
         secure: choice & 16 != 0,
         name: "balun",
         received: "1.1",
-        spelling: l7::http1::encode::Spelling::default(),
+        spelling: Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };
@@ -177,7 +177,7 @@ pub fn translation(data: &[u8]) {
         local: "10.99.0.2:80",
         secure: false,
         name: "balun",
-        spelling: l7::http1::encode::Spelling::default(),
+        spelling: Spelling::default(),
         identity: &Identity::NONE,
         changes: Changes::NONE,
     };
