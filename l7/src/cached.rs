@@ -171,7 +171,7 @@ async fn fetch_in_background<C: Connect>(
     let mut deadline = Deadline::after(config.timeouts.response);
     let watched = Watched::new(None, ends.client, ends.service, false);
     let mut record = Record::new(watched, None, (ends.client, ends), "http");
-    let forward = Forward {
+    let mut forward = Forward {
         client: &mut Nobody,
         peer: &ends.client,
         service: &service,

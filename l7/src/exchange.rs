@@ -14,6 +14,8 @@
 //!     └─ closed / timed out / not HTTP ► the caller answers, or sends the request again
 //! ```
 
+mod delivery;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::answer::Answer as Own;
 use crate::buffer::Buffer;
-use crate::buffering::{self, Hoard, Reserved};
+use crate::buffering::{Hoard, Reserved};
 use crate::cache::Fetch;
 use crate::cached;
 use crate::deadline::Deadline;
@@ -36,7 +38,7 @@ use crate::http1::head::{self, ResponseHead};
 use crate::http1::reject::{Reject, Rule};
 use crate::http1::scan::{Extent, Scanner};
 use crate::limits::INTERIM_RESPONSES;
-use crate::log::{End, Exchanged};
+use crate::log::Exchanged;
 use crate::relay::{Relay, RelayError};
 use crate::request::Request;
 use crate::service::Config;
@@ -449,82 +451,6 @@ impl<'a, 'b, K: Client, B: Backend> Exchange<'a, 'b, K, B> {
         self.told.heard = self.is_timed.then(Instant::now);
         upstream_in.consume(extent.end);
         told.map(|()| answer).map_err(|_| Failure::ClientGone)
-    }
-
-    /// Delivers the rest of the response.
-    async fn deliver(&mut self, response: Response) -> Result<Delivered, Failure> {
-        let mut download = Relay::new(response.framing, response.delivery.framing)
-            .with_trailers(self.request.trailers || self.request.version == Version::HTTP_2)
-            .copying(self.fetch.as_ref().is_some_and(|fetch| fetch.keeps()));
-        let room = self.hoard.and_then(|(hoard, limit)| {
-            let length = buffering::expected(response.framing, limit);
-            Some((length, hoard.reserve(length)?))
-        });
-        if let Some((length, _)) = &room {
-            download = download.hoarding((*length).max(1));
-        }
-        let mut waited = false;
-        poll_fn(|cx| self.poll_deliver(cx, &mut download, &mut waited)).await?;
-        if let Some(fetch) = &mut self.fetch {
-            fetch.finish();
-        }
-        if let Some((_, room)) = room {
-            self.rest = Some(Rest { trailers: download.take_trailers(), _room: room });
-        }
-        let reusable = self.upload == Upload::Sent
-            && response.persistent
-            && response.framing != Framing::UntilClose
-            && self.buffers.upstream_in.is_empty();
-        Ok(Delivered::Response { close: response.delivery.close, reusable, instead: None })
-    }
-
-    fn poll_deliver(
-        &mut self,
-        cx: &mut Context<'_>,
-        download: &mut Relay,
-        waited: &mut bool,
-    ) -> Poll<Result<(), Failure>> {
-        // The answer is on its way: what is wrong with the rest of the request can no longer be said.
-        if self.poll_upload(cx, self.timeouts.body).is_err() {
-            return Poll::Ready(Err(Failure::ClientGone));
-        }
-        let before = download.moved;
-        let polled = download.poll(
-            cx,
-            self.upstream,
-            &mut self.buffers.upstream_in,
-            self.client,
-            &mut self.buffers.client_out,
-        );
-        let moved = download.moved - before;
-        if let (Some(copied), Some(fetch)) = (download.copied(), &mut self.fetch) {
-            fetch.body(copied);
-            copied.clear();
-        }
-        self.told.down = download.moved;
-        if moved > 0 {
-            self.stats.bytes_down.add(moved);
-            self.upstream.taken(moved);
-        }
-        // A response that is here as a whole, as most are, costs no look at the clock.
-        if polled.is_pending() && (moved > 0 || !*waited) {
-            *waited = true;
-            self.deadline.restart(self.timeouts.body);
-        }
-        match polled {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Cut(match error {
-                RelayError::Source | RelayError::Truncated => End::BackendCut,
-                RelayError::Malformed(reject) => End::BackendGarbage(reject.rule),
-                RelayError::Sink => End::ClientGone,
-            }))),
-            Poll::Pending if self.client.has_cancelled(cx) => Poll::Ready(Err(Failure::ClientGone)),
-            Poll::Pending => self.deadline.poll(cx).map(|()| {
-                let is_late =
-                    if download.starved { End::BackendTimeout } else { End::ClientTimeout };
-                Err(Failure::Cut(is_late))
-            }),
-        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! twice is sent again on a fresh one. What only the client's side can do, such as an answer of our
 //! own, is left to the caller as an [`Outcome`].
 
+mod failed;
+
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -96,7 +98,7 @@ pub(crate) struct Forward<'a, K, C: Connect> {
 
 impl<K: Client, C: Connect> Forward<'_, K, C> {
     /// Finds a backend that answers `request`, and delivers the answer.
-    pub(crate) async fn run(mut self, request: &Request) -> Outcome {
+    pub(crate) async fn run(&mut self, request: &Request) -> Outcome {
         if request.is_reset() {
             self.record.ended(End::Injected);
             return Outcome::Ended;
@@ -439,53 +441,6 @@ impl<K: Client, C: Connect> Forward<'_, K, C> {
             self.stats.aborted.bump();
         }
         Outcome::Ended
-    }
-
-    /// What to answer when there is no backend.
-    fn apologise(&mut self, none: NoUpstream, request: &Request) -> Outcome {
-        self.record.ended(none.end());
-        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let (status, detail) = match none {
-            NoUpstream::NoBackend => (unavailable, "no backend is ready"),
-            NoUpstream::Full => (unavailable, "every backend is at its limit"),
-            NoUpstream::Swamped => (unavailable, "too many connections to backends are pending"),
-            NoUpstream::QueueFull => (unavailable, "the queue for a backend is full"),
-            NoUpstream::QueueTimeout => (unavailable, "no backend became free in time"),
-            NoUpstream::Untrusted => (StatusCode::BAD_GATEWAY, "TLS with the backend failed"),
-            NoUpstream::Refused => (StatusCode::BAD_GATEWAY, "no backend could be reached"),
-            NoUpstream::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "no backend answered in time"),
-            NoUpstream::ClientGone => {
-                self.stats.aborted.bump();
-                return Outcome::Ended;
-            }
-        };
-        Outcome::Own { status, detail, body_read: request.framing.is_empty() }
-    }
-
-    /// What to answer for a backend that did not.
-    fn fail(&mut self, failure: &Failure, body_read: bool) -> Outcome {
-        self.record.ended(failure.end());
-        let stats = self.stats;
-        let (status, detail) = match *failure {
-            Failure::ClientGone | Failure::Cut(_) => {
-                stats.aborted.bump();
-                return Outcome::Ended;
-            }
-            Failure::Refused(reject) => return Outcome::Refused(reject),
-            Failure::Retry(_) | Failure::Closed => {
-                (StatusCode::BAD_GATEWAY, "the backend closed the connection")
-            }
-            Failure::Unprocessed => (StatusCode::SERVICE_UNAVAILABLE, "the backend refused"),
-            Failure::TimedOut => {
-                (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
-            }
-            Failure::BadResponse(reject) => {
-                stats.count_rejected(reject.rule);
-                tracing::debug!(peer = %self.peer, %reject, "response refused");
-                (reject.status, "the backend's answer is not valid HTTP")
-            }
-        };
-        Outcome::Own { status, detail, body_read }
     }
 }
 

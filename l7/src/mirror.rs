@@ -63,7 +63,7 @@ pub(crate) fn send<C: Connect>(
     tokio::task::spawn_local(async move {
         let service = &live.0;
         let mut deadline = Deadline::after(Duration::ZERO);
-        let forward = Forward {
+        let mut forward = Forward {
             client: &mut Nobody,
             peer: &peer,
             service,

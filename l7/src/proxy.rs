@@ -281,16 +281,17 @@ where
                 }
             };
         }
-        let after = match verdict {
+        // By reference, or the request would be here twice.
+        let after = match &verdict {
             Ok(Verdict::Ask(_)) => After::Abort,
             Ok(Verdict::Serve(request)) => {
                 self.service.stats.requests.bump();
-                self.forward(buffers, &request).await
+                self.forward(buffers, request).await
             }
             Err(reject) => {
                 let head = buffers.client_in.filled();
                 self.record.refused(head.get(extent.start..).unwrap_or_default());
-                self.refuse(buffers, reject).await;
+                self.refuse(buffers, *reject).await;
                 After::Linger
             }
         };
@@ -331,7 +332,7 @@ where
     /// Has `request` answered by a backend, or answers it.
     async fn forward(&mut self, buffers: &mut Buffers, request: &Request) -> After {
         mirror::send(&self.service, request, &buffers.head, self.origin.ends.client);
-        let forward = Forward {
+        let mut forward = Forward {
             client: &mut Plain(&mut self.client),
             peer: &self.origin.ends.client,
             service: &self.service,

@@ -34,7 +34,7 @@ pub enum CacheCommand {
 #[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["url", "prefix", "tag", "all"])))]
 pub struct PurgeArgs {
-    /// The answers of this URL, as clients ask for it: http://site.lab/a?b
+    /// The answers of this URL, as clients ask for it: `http://site.lab/a?b`
     pub url: Option<String>,
     /// The answers of all URLs that begin so
     #[arg(long, value_name = "URL", env = "BALUN_PREFIX")]

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use netstack::dev::Interface;
 use netstack::dev::pcapng::Run;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::expect;
+use super::node::Node;
 use super::world::{World, failure};
 use crate::access_log::AccessLogs;
 use crate::capture::Tapped as _;
@@ -140,6 +143,23 @@ fn begin(plan: &Plan, devices: Vec<Interface>) -> io::Result<Vec<Leg>> {
     plan.open_legs(devices)
 }
 
+/// Says on `talk` which nodes failed, as they do, and never ends.
+async fn mourn(
+    changes: Option<UnboundedReceiver<usize>>,
+    nodes: &[Arc<Node>],
+    lab: &model::Lab,
+    talk: &mut impl Write,
+) {
+    let Some(mut changes) = changes else { return std::future::pending().await };
+    while let Some(index) = changes.recv().await {
+        let node = nodes.get(index).zip(lab.nodes.get(index));
+        if let Some(text) = node.and_then(|(node, config)| failure(node, config)) {
+            let _ = writeln!(talk, "{text}");
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
 /// Runs a lab. `ready` is called when all of it is up; data goes to `out`, talk to `talk`. Must be called
 /// before the process starts a thread.
 ///
@@ -193,16 +213,6 @@ pub fn up(
         }
         let mut outcome = Outcome::Stopped;
         let mut written = Ok(());
-        let mourn = async {
-            let Some(mut changes) = changes else { return std::future::pending().await };
-            while let Some(index) = changes.recv().await {
-                let node = nodes.get(index).zip(lab.nodes.get(index));
-                if let Some(text) = node.and_then(|(node, config)| failure(node, config)) {
-                    let _ = writeln!(talk, "{text}");
-                }
-            }
-            std::future::pending::<()>().await;
-        };
         let end = async {
             tokio::select! {
                 biased;
@@ -215,7 +225,7 @@ pub fn up(
                     Ok(failed) => outcome = Outcome::Checked { failed },
                     Err(error) => written = Err(error),
                 },
-                () = mourn => {}
+                () = mourn(changes, &nodes, lab, talk) => {}
             }
         };
         let ran = runtime.run_attended(logs.until(end)?, &mut instance).await;

@@ -365,22 +365,7 @@ impl Plan {
         let hoard = Hoard::new(self.hoard());
         let (mut caches, mut cached) = (Caches::new(derive(seed, 9)), 0);
 
-        let mut checks = Checks {
-            observer: Some(Rc::new(health::log)),
-            panic_observer: Some(Rc::new(health::log_panic)),
-            ..Checks::default()
-        };
-        let tls = |pool: usize| self.backend_tls.get(pool).cloned().unwrap_or_default();
-        let prober = |(pool, plan): (usize, &Option<ProbePlan>)| {
-            let plan = plan.as_ref()?;
-            Some(match plan.upstream {
-                Upstream::Userspace => {
-                    health::prober(Secured::new(Userspace::new(stack.clone()), tls(pool)), plan)
-                }
-                Upstream::Kernel => health::prober(Secured::new(KernelConnect, tls(pool)), plan),
-            })
-        };
-        checks.probers.extend(self.probes.iter().enumerate().map(prober));
+        let mut checks = self.checks(&stack);
         let (mut acceptors, mut tasks) = (Vec::new(), Vec::new());
         let mut stats = AllStats::new();
         let mut balances = Balances::new(stack.clone());
@@ -432,6 +417,26 @@ impl Plan {
             proxy.spawn(task);
         }
         Ok((Balancer::new(engine, proxy), stats))
+    }
+
+    /// Who looks after backends, and who is told; the balances come later.
+    fn checks(&self, stack: &Stack) -> Checks {
+        let tls = |pool: usize| self.backend_tls.get(pool).cloned().unwrap_or_default();
+        let prober = |(pool, plan): (usize, &Option<ProbePlan>)| {
+            let plan = plan.as_ref()?;
+            Some(match plan.upstream {
+                Upstream::Userspace => {
+                    health::prober(Secured::new(Userspace::new(stack.clone()), tls(pool)), plan)
+                }
+                Upstream::Kernel => health::prober(Secured::new(KernelConnect, tls(pool)), plan),
+            })
+        };
+        Checks {
+            observer: Some(Rc::new(health::log)),
+            panic_observer: Some(Rc::new(health::log_panic)),
+            probers: self.probes.iter().enumerate().map(prober).collect(),
+            ..Checks::default()
+        }
     }
 }
 

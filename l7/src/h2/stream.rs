@@ -85,7 +85,7 @@ pub(super) async fn serve<C: Connect>(
             shared.service.stats.requests.bump();
             let forward_config = shared.service.config_of(request.way.route);
             mirror::send(&shared.service, &request, &seat.buffers.head, origin.ends.client);
-            let forward = Forward {
+            let mut forward = Forward {
                 client: &mut stream,
                 peer: &origin.ends.client,
                 private: origin.private.as_ref(),

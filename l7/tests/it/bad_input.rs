@@ -157,7 +157,7 @@ async fn who_floods_while_a_backend_thinks_is_not_read() {
         writer.write_all(GET.as_bytes()).await.unwrap();
         let sent = flood(&mut writer, &[b'x'; 64], Duration::from_secs(1)).await;
         assert!(sent <= 2 * EARLY_BYTES + PIPE, "{sent}");
-        let rest = [b'x'; TARGET_BYTES];
+        let rest = vec![b'x'; TARGET_BYTES];
         let (answer, _) = tokio::join!(read_all(&mut reader), writer.write_all(&rest));
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
         assert!(answer.contains("HTTP/1.1 414 "), "and then what was sent is judged: {answer}");

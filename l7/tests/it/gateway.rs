@@ -282,7 +282,7 @@ async fn copies_go_to_another_pool_and_their_answers_nowhere() {
         shadow.outages.set(1);
         for _ in 0..4 {
             let began = Instant::now();
-            assert!(asked(&service, "GET / HTTP/1.1|Host: a").await.ends_with("0"));
+            assert!(asked(&service, "GET / HTTP/1.1|Host: a").await.ends_with('0'));
             assert_eq!(began.elapsed(), Duration::ZERO);
         }
     })

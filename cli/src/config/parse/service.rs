@@ -51,11 +51,7 @@ const MODES_OF_KEY: [(&str, &[Mode]); 29] = [
 pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
     let mut table = item.table(r)?.named_by_its_name();
     let name = table.require(r, "name", "\"web\"").and_then(|item| item.parse(r, value::name));
-    let listen = table.require(r, "listen", "\"tcp 10.99.0.1:80\"");
-    let listens = listen.map(|item| {
-        let why = "a service listens on something";
-        item.one_or_more(r, why, LISTENS, |r, item| item.parse(r, value::listen))
-    });
+    let listens = listens(r, &mut table);
     let mode = mode(r, &mut table);
     let nat = table.take(r, "nat").and_then(|item| item.choice(r, "a kind of NAT", &NATS));
     let tunnel = table.take(r, "tunnel");
@@ -123,6 +119,12 @@ pub(super) fn service(r: &mut Reader, item: &Item<'_>) -> Option<Service> {
         access,
         rules: rules.unwrap_or_default(),
     })
+}
+
+fn listens(r: &mut Reader, table: &mut Table<'_>) -> Option<Vec<Spanned<nat::Listen>>> {
+    let listen = table.require(r, "listen", "\"tcp 10.99.0.1:80\"")?;
+    let why = "a service listens on something";
+    Some(listen.one_or_more(r, why, LISTENS, |r, item| item.parse(r, value::listen)))
 }
 
 fn mode(r: &mut Reader, table: &mut Table<'_>) -> Option<Spanned<Mode>> {

@@ -41,7 +41,8 @@ pub(super) fn measure(
     let Some(child) = &running.child else {
         return Err(Failure::because("it has no process"));
     };
-    let tls = tls.then(|| Arc::new(client_config()));
+    let config = || client_config().map_err(|error| Failure::because(format!("TLS: {error}")));
+    let tls = tls.then(config).transpose()?.map(Arc::new);
     let open = |count: usize| {
         let open = || (0..count).map(|_| connect(address, tls.as_ref())).collect();
         let opened: Result<Vec<_>, io::Error> = site.topology.within(Node::Client, open)?;
@@ -82,15 +83,14 @@ fn connect(address: SocketAddrV4, tls: Option<&Arc<ClientConfig>>) -> io::Result
     Ok(stream)
 }
 
-fn client_config() -> ClientConfig {
+fn client_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let trusting = Arc::new(Trusting(Arc::clone(&provider)));
-    ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)
-        .expect("the provider does what it offers")
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)?
         .dangerous()
         .with_custom_certificate_verifier(trusting)
-        .with_no_client_auth()
+        .with_no_client_auth())
 }
 
 /// Takes any certificate: the one in use was made a moment ago.

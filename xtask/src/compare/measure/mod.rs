@@ -112,11 +112,7 @@ impl Measure {
 
     /// Less of it is better.
     pub(super) const fn is_cost(self) -> bool {
-        match self {
-            Self::Latency | Self::Idle | Self::IdleTls | Self::Syscalls | Self::Acks => true,
-            Self::Stream | Self::Connect | Self::Http | Self::Tls | Self::TlsConnect => false,
-            Self::Http2 | Self::Download | Self::Upload => false,
-        }
+        matches!(self, Self::Latency | Self::Idle | Self::IdleTls | Self::Syscalls | Self::Acks)
     }
 
     /// Whether clients speak TLS.
@@ -131,8 +127,12 @@ impl Measure {
             Self::Stream => rival.layer() == Layer::Four,
             // Requests go through anything.
             Self::Connect | Self::Http | Self::Download | Self::Upload => true,
-            Self::Tls | Self::TlsConnect | Self::Http2 => rival.layer() == Layer::Seven,
-            Self::Latency | Self::Idle | Self::IdleTls => rival.layer() == Layer::Seven,
+            Self::Tls
+            | Self::TlsConnect
+            | Self::Http2
+            | Self::Latency
+            | Self::Idle
+            | Self::IdleTls => rival.layer() == Layer::Seven,
             // Of others these say little: their packets are the kernel's.
             Self::Syscalls | Self::Acks => rival == Rival::BalunL7,
         }
@@ -141,12 +141,16 @@ impl Measure {
     pub(super) const fn tool(self) -> Tool {
         match self {
             Self::Stream => Tool::Iperf3,
-            Self::Connect | Self::Http | Self::Tls | Self::TlsConnect => Tool::Wrk,
+            Self::Connect
+            | Self::Http
+            | Self::Tls
+            | Self::TlsConnect
+            | Self::Syscalls
+            | Self::Acks => Tool::Wrk,
             Self::Http2 | Self::Latency => Tool::H2load,
             // It is its own client.
             Self::Idle | Self::IdleTls => Tool::Ip,
             Self::Download | Self::Upload => Tool::Curl,
-            Self::Syscalls | Self::Acks => Tool::Wrk,
         }
     }
 
