@@ -228,7 +228,7 @@ impl Cache {
         let facts = Facts {
             is_get: head.method == Method::GET,
             is_head: head.method == Method::HEAD,
-            is_unsafe: !head.method.is_safe(),
+            may_change: !head.method.is_safe(),
             is_plain: head.framing.is_empty()
                 && head.websocket.is_none()
                 && !host.is_empty()
@@ -250,7 +250,7 @@ impl Cache {
             Box::new(Fetch::new(self, Asked::new(&inner.key, fields, facts, way), plan, inner, now))
         };
         if !(facts.is_get || facts.is_head) {
-            let plan = if facts.is_unsafe { Plan::Remove } else { Plan::Pass(Outcome::Method) };
+            let plan = if facts.may_change { Plan::Remove } else { Plan::Pass(Outcome::Method) };
             return Judgement::Fetch(asked(plan, inner));
         }
         // Preconditions for what is to be changed are the backend's to judge.
@@ -409,7 +409,7 @@ impl Cache {
 struct Facts {
     is_get: bool,
     is_head: bool,
-    is_unsafe: bool,
+    may_change: bool,
     /// Nothing about it makes a kept answer doubtful.
     is_plain: bool,
     /// An answer to it may be kept.
