@@ -12,7 +12,7 @@
 //! 6. limits of requests at once: who may not come in holds no place.
 //!
 //! What takes time, a password's hash or a place that becomes free, is a question: its answer is noted in
-//! what the request has [passed](Passed), and the request is judged again. Nothing is counted twice.
+//! what the request has passed, and the request is judged again. Nothing is counted twice.
 //!
 //! A service without any of this has no `Admission`, and pays one branch.
 

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! A password is hashed by a function that is made to be slow, so this is never done where requests are
-//! served: [`Basic::judge`] answers by what it knows from a moment ago, or gives a [`Check`] to be run on
+//! served: `Basic::judge` answers by what it knows from a moment ago, or gives a [`Check`] to be run on
 //! another thread, whose result it is told.
 //!
 //! A name that is not in the file has its password checked too, against the hash of some name that is, the

@@ -15,10 +15,10 @@
 //!
 //! **Keys.** An answer is found by scheme, host and target as they are forwarded, by the way that its
 //! request took (so that what one route rewrites is not what another gives), and by the fields that `Vary`
-//! names. Some fields count even if it does not name them ([`vary`]). Where a backend and we may read the
+//! names. Some fields count even if it does not name them (`vary`). Where a backend and we may read the
 //! path differently, or there is a body with GET, nothing is kept and nothing given.
 //!
-//! **Rules** are those of RFC 9111, in [`freshness`] and [`directive`]. The crate `http-cache-semantics` is
+//! **Rules** are those of RFC 9111, in `freshness` and `directive`. The crate `http-cache-semantics` is
 //! the second opinion in tests; it is not used here since it takes directives with their case, splits
 //! quoted text, knows one form of dates, drops all but the last of several fields of one name, and copies
 //! a head for every look.

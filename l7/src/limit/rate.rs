@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! A bucket is the time at which it would be full; one that is full differs in nothing from one that was
-//! never used. Places are in sets of [`WAYS`], and a key's hash says in which set it is. A key that is new
+//! never used. Places are in sets of `WAYS`, and a key's hash says in which set it is. A key that is new
 //! to a full set takes the place of the bucket that is nearest to full, *and what is missing from it*
 //! (the space-saving algorithm of Metwally, Agrawal and El Abbadi, 2005). So the errors are on one side:
 //!

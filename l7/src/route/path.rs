@@ -53,7 +53,7 @@ pub enum BadPath {
     Braces,
     /// Two captures have the same name, or one is called `rest`.
     SameName(String),
-    /// There are more than [`CAPTURES`].
+    /// There are more than `CAPTURES`.
     TooMany,
     /// No request has such a path; this is the form that it has once it is normalised, if it has any.
     NotNormal(Option<String>),
