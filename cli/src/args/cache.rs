@@ -43,7 +43,7 @@ pub struct PurgeArgs {
     #[arg(long, value_name = "KEY", env = "BALUN_TAG")]
     pub tag: Option<String>,
     /// All answers
-    #[arg(long)]
+    #[arg(long, env = "BALUN_ALL")]
     pub all: bool,
     /// Only by this cache
     #[arg(long, value_name = "NAME", env = "BALUN_CACHE")]

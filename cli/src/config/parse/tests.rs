@@ -114,8 +114,8 @@ fn each_row_of_what_is_not_supported_is_reached() {
     let more = "version = 1\n[[leg]]\nname = \"a\"\naddress = [\"10.0.0.1/24\"]\nkind = \"veth\"\n\
         impair = { delay = \"10ms\", loss = \"0.5%\", rate = \"100mbit\" }\n\
         [[leg]]\nname = \"b\"\naddress = [\"10.1.0.1/24\"]\nkind = \"pcap\"\n\
-        [pool.a]\naffinity = { by = \"cookie\", name = \"BALUN\" }\n\
-        health = { grpc = true }\n[auth.a]\nforward = \"http://10.2.0.40/verify\"\n";
+        [pool.a]\nhealth = { grpc = true }\n\
+        [cache.a]\nmemory = \"1MiB\"\ndisk = \"/var/cache/a\"\n[auth.a]\nforward = \"http://10.2.0.40/verify\"\n";
     let count = |text| parse(text).1.iter().filter(|d| d.code == Code::NotYet).count();
     assert_eq!(count(REFERENCE) + count(more), not_yet::ROWS.len(), "each row exactly once");
 }
