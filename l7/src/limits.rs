@@ -146,7 +146,7 @@ pub const H2_CONTROL_FRAMES: u32 = 1000;
 pub const H2_CONTROL_FRAMES_PER_SECOND: u32 = 100;
 /// Buffers of connections of HTTP/1 that a service keeps for the next that has something to do: some 8 KiB
 /// each.
-pub const SPARE_BUFFERS: usize = 256;
+pub const SPARE_BUFFERS: usize = 128;
 /// Buffers of requests over HTTP/2 that a service keeps for the next.
 pub const H2_SEATS: usize = 64;
 

@@ -127,17 +127,16 @@ where
     async fn run(&mut self, mut buffers: Lease) {
         while let Some((mut lent, extent)) = self.next_head(buffers.take()).await {
             match self.serve_request(&mut lent, extent).await {
-                After::Keep => buffers = Some(lent),
-                After::Close => {
-                    self.shutdown().await;
-                    break;
+                After::Keep => {
+                    buffers = Some(lent);
+                    continue;
                 }
-                After::Linger => {
-                    self.linger(&mut lent).await;
-                    break;
-                }
-                After::Abort => break,
+                After::Close => self.shutdown().await,
+                After::Linger => self.linger(&mut lent).await,
+                After::Abort => {}
             }
+            self.service.take_back(lent);
+            break;
         }
         if let Some(private) = &self.origin.private {
             private.clear();
@@ -199,7 +198,11 @@ where
         let mut begun = false;
         self.deadline.restart(self.service.config.timeouts.idle);
         let next = poll_fn(|cx| self.poll_head(cx, &mut lease, &mut scanner, &mut begun)).await;
-        let mut buffers = lease.unwrap_or_default();
+        // Idle to the end: there is nothing to say, and nothing to give back.
+        let Some(mut buffers) = lease else {
+            self.shutdown().await;
+            return None;
+        };
         match next {
             Next::Head(extent) => return Some((buffers, extent)),
             Next::Refused(reject) => {
@@ -218,6 +221,7 @@ where
             }
             Next::Ended => self.shutdown().await,
         }
+        self.service.take_back(buffers);
         None
     }
 

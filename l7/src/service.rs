@@ -326,12 +326,17 @@ impl<C: Connect> Service<C> {
 
     /// Takes back what was lent, if nothing is in it: an idle connection should not hold it.
     pub(crate) fn take_back_if_empty(&self, lease: &mut Option<Box<Buffers>>) {
-        if let Some(mut buffers) = lease.take_if(|buffers| buffers.are_empty()) {
-            let mut spares = self.spares.borrow_mut();
-            if spares.len() < SPARE_BUFFERS {
-                buffers.clear();
-                spares.push(buffers);
-            }
+        if let Some(buffers) = lease.take_if(|buffers| buffers.are_empty()) {
+            self.take_back(buffers);
+        }
+    }
+
+    /// Takes back what was lent, whatever is in it.
+    pub(crate) fn take_back(&self, mut buffers: Box<Buffers>) {
+        let mut spares = self.spares.borrow_mut();
+        if spares.len() < SPARE_BUFFERS {
+            buffers.clear();
+            spares.push(buffers);
         }
     }
 
@@ -383,5 +388,54 @@ impl<C: Connect> fmt::Debug for Service<C> {
             .field("config", &self.config)
             .field("stats", &self.stats)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl Connect for Nowhere {
+        type Stream = DuplexStream;
+
+        async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+    }
+
+    impl Balance for Nowhere {
+        fn choose(&self, _: SocketAddr, _: &[usize]) -> Option<(usize, SocketAddr)> {
+            None
+        }
+
+        fn failed(&self, _: usize) {}
+
+        fn succeeded(&self, _: usize) {}
+    }
+
+    #[test]
+    fn buffers_that_are_lent_come_back_empty_and_so_many_are_kept() {
+        let service = Service::new(Nowhere, Rc::new(Nowhere), Config::default());
+        let mut lease = None;
+        service.lend(&mut lease).client_in.push(b"half a head");
+        service.take_back_if_empty(&mut lease);
+        let buffers = lease.expect("what holds something is not taken back");
+        let lent: *const Buffers = &raw const *buffers;
+        service.take_back(buffers);
+        let mut next = None;
+        let again = service.lend(&mut next);
+        assert!(std::ptr::eq(again, lent), "the last to come back is the first to be lent");
+        assert!(again.are_empty());
+        for _ in 0..=SPARE_BUFFERS {
+            service.take_back(Box::default());
+        }
+        assert_eq!(service.spares.borrow().len(), SPARE_BUFFERS);
     }
 }
